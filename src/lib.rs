@@ -1,1 +1,6 @@
 //! cellgate
+
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod secret;

@@ -1,0 +1,150 @@
+//! Where the tunnelling service is reached.
+
+use std::fmt;
+
+use super::fault::{Misfit, quoted};
+use super::target::{Host, split_port};
+
+/// The port of the service. Source: the protocol guides.
+const SERVICE_PORT: u16 = 443;
+
+/// Bytes of the name of a region; the longest today has 14.
+const REGION_MAX: usize = 64;
+
+const ADVICE: &str = "write the host, as in \"data.tunneling.iot.eu-central-1.amazonaws.com:443\"; \
+     the port may be left out";
+
+/// Host and port of the tunnelling service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name in lower case, or an address; IPv6 without brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The endpoint of an AWS region. Regions of China have a top-level domain of their own.
+    pub(super) fn of_region(region: &str) -> Result<Endpoint, Misfit> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let edges = region.starts_with('-') || region.ends_with('-');
+        if region.is_empty() || region.len() > REGION_MAX || edges || !region.bytes().all(plain) {
+            return Err(Misfit::new(
+                quoted(region),
+                "the name of an AWS region",
+                "write it as AWS does, for example \"eu-central-1\"",
+            ));
+        }
+        let china = if region.starts_with("cn-") { ".cn" } else { "" };
+        Ok(Endpoint {
+            host: format!("data.tunneling.iot.{region}.amazonaws.com{china}"),
+            port: SERVICE_PORT,
+        })
+    }
+
+    /// An endpoint as the owner wrote it: a host, and a port if it is not 443.
+    pub(super) fn parse(text: &str) -> Result<Endpoint, Misfit> {
+        if text.contains('/') {
+            return Err(Misfit::new(
+                quoted(text),
+                "a host, and a port if it is not 443",
+                "leave out the scheme and the path: cellgate adds them",
+            ));
+        }
+        let (host, port) = match split_port(text) {
+            Some((host, port)) => (host, port?),
+            None => (text, SERVICE_PORT),
+        };
+        let host = Host::parse(host).map_err(|fault| {
+            Misfit::new(
+                format!("{} ({fault})", quoted(text)),
+                "a host, and a port if it is not 443",
+                ADVICE,
+            )
+        })?;
+        Ok(Endpoint {
+            host: match host {
+                Host::V4(address) => address.to_string(),
+                Host::V6(address) => address.to_string(),
+                Host::Name(name) => name.to_ascii_lowercase(),
+            },
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_become_hosts() {
+        for (region, host) in [
+            (
+                "eu-central-1",
+                "data.tunneling.iot.eu-central-1.amazonaws.com:443",
+            ),
+            (
+                "cn-north-1",
+                "data.tunneling.iot.cn-north-1.amazonaws.com.cn:443",
+            ),
+        ] {
+            let endpoint = Endpoint::of_region(region).expect(region);
+            assert_eq!(endpoint.to_string(), host);
+        }
+        for bad in [
+            "",
+            "EU-CENTRAL-1",
+            "eu central",
+            "eu.central",
+            "-eu",
+            "eu-",
+            &"a".repeat(65),
+        ] {
+            assert!(Endpoint::of_region(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn endpoints_as_owners_write_them() {
+        for (text, shown) in [
+            ("localhost:8443", "localhost:8443"),
+            ("localhost", "localhost:443"),
+            ("Proxy.Example.COM", "proxy.example.com:443"),
+            ("10.0.0.1:8443", "10.0.0.1:8443"),
+            ("[::1]:8443", "[::1]:8443"),
+            ("[2001:db8::1]", "[2001:db8::1]:443"),
+        ] {
+            let endpoint = Endpoint::parse(text).expect(text);
+            assert_eq!(endpoint.to_string(), shown);
+        }
+        for bad in [
+            "",
+            ":443",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "wss://host:443",
+            "host/tunnel",
+            "::1",
+            "[::1",
+            "[::1]443",
+            "ho st",
+            "user@host",
+            "host:+443",
+        ] {
+            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
