@@ -1,0 +1,112 @@
+//! The listening sockets and the connections they took.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{Bind, Hub, ServiceOptions, handshake};
+
+const BACKLOG: u32 = 128;
+
+/// Whether to listen, and where to say that it is done.
+pub(super) struct Wish {
+    pub(super) wanted: bool,
+    pub(super) answer: oneshot::Sender<io::Result<()>>,
+}
+
+/// One or two sockets on the same port.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    v4: Option<TcpListener>,
+    v6: Option<TcpListener>,
+}
+
+impl Sockets {
+    pub(super) fn port(&self) -> io::Result<u16> {
+        let socket = self.v4.as_ref().or(self.v6.as_ref());
+        let socket = socket.ok_or_else(|| io::Error::other("the service has no socket"))?;
+        Ok(socket.local_addr()?.port())
+    }
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (accepted, _) = match (&self.v4, &self.v6) {
+            (Some(v4), Some(v6)) => tokio::select! {
+                accepted = v4.accept() => accepted?,
+                accepted = v6.accept() => accepted?,
+            },
+            (Some(one), None) | (None, Some(one)) => one.accept().await?,
+            (None, None) => std::future::pending().await,
+        };
+        Ok(accepted)
+    }
+}
+
+/// Binds what the options ask for.
+pub(super) fn bind(options: &ServiceOptions, port: u16) -> io::Result<Sockets> {
+    let v4 = match options.bind {
+        Bind::V4 | Bind::Both => Some(bind_one((Ipv4Addr::LOCALHOST, port).into(), options)?),
+        Bind::V6 => None,
+    };
+    let port = match &v4 {
+        Some(socket) => socket.local_addr()?.port(),
+        None => port,
+    };
+    let v6 = match options.bind {
+        Bind::V6 | Bind::Both => Some(bind_one((Ipv6Addr::LOCALHOST, port).into(), options)?),
+        Bind::V4 => None,
+    };
+    Ok(Sockets { v4, v6 })
+}
+
+fn bind_one(address: SocketAddr, options: &ServiceOptions) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    if let Some(bytes) = options.receive_buffer {
+        // Set before listen: accepted sockets inherit it, and the window is agreed on in the first packets.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until it is dropped, and with it every connection.
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    sockets: Sockets,
+    port: u16,
+    mut wishes: mpsc::UnboundedReceiver<Wish>,
+) {
+    let mut connections = JoinSet::new();
+    let mut sockets = sockets;
+    loop {
+        tokio::select! {
+            accepted = sockets.accept() => {
+                if let Ok(tcp) = accepted {
+                    connections.spawn(handshake::serve(Arc::clone(&hub), tcp));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+            wish = wishes.recv() => {
+                let Some(Wish { wanted, answer }) = wish else { return };
+                let listens = sockets.port().is_ok();
+                let outcome = if wanted && !listens {
+                    bind(&hub.options, port).map(|bound| sockets = bound)
+                } else {
+                    if !wanted {
+                        sockets = Sockets::default();
+                    }
+                    Ok(())
+                };
+                // Whoever asked may have given up.
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+}
