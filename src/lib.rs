@@ -1,6 +1,38 @@
-//! cellgate
+//! cellgate: the destination side of AWS IoT Secure Tunneling, as firmware for the gateway of a robot cell.
+//!
+//! The map of the house, from the ground up. A room uses only rooms that stand before it.
+//!
+//! | room | is responsible for |
+//! |---|---|
+//! | [`limits`] | every bound, with unit, reason and source; the memory budget is their sum |
+//! | [`secret`], [`exit`] | what must never be shown; what the process says when it ends |
+//! | [`config`] | the owner's word: file, drop-in flags and environment become one checked `Config` |
+//! | [`logging`] | one line a record, to stderr or the journal |
+//! | [`protocol`] | the rules of the tunnel, sans-io: bytes and time in, commands out |
+//! | [`socket`] | TCP options, and what the kernel tells of a connection |
+//! | [`link`] | the connection to the service: resolve, TCP, TLS, WebSocket; knows nothing of streams |
+//! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
+//! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
+//! | [`supervise`] | signals; knows none of the others |
+//! | [`agent`] | the gateway: holds tunnels, carries out what the system wants |
+//!
+//! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
+//! `link` and `relay` do not know each other; only `tunnel` sees protocol, link and relay together; only `agent`
+//! sees `tunnel`.
+//!
+//! A byte's way down: TLS → WebSocket message → frame → [`protocol::session::Command::Deliver`] → the
+//! controller's socket; only what the socket refuses is copied, into that connection's ring. Up: the socket is
+//! read behind room for the frame's head, the head is written in place, and the frame goes to the link.
 
+pub mod agent;
 pub mod config;
+pub mod exit;
 pub mod limits;
+pub mod link;
 pub mod logging;
+pub mod protocol;
+pub mod relay;
 pub mod secret;
+pub mod socket;
+pub mod supervise;
+pub mod tunnel;

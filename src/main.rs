@@ -1,1 +1,58 @@
-fn main() {}
+//! The command line of `cellgate`. The house itself is described in the library, `src/lib.rs`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use cellgate::config::{Config, Start};
+use cellgate::{agent, exit, logging, tunnel};
+use log::{error, info, warn};
+
+/// Bytes of stack for the threads that resolve names; the agent itself runs on the main thread alone.
+const RESOLVER_STACK: usize = 128 * 1024;
+
+/// Threads that resolve names, one for the service and one for the controllers.
+const RESOLVERS: usize = 2;
+
+fn main() -> ExitCode {
+    let start = Config::load(std::env::args_os(), &|name| std::env::var_os(name));
+    let (mut config, warnings) = match start {
+        Ok(Start::Run(config, warnings)) => (config, warnings),
+        Ok(Start::Help(text) | Start::Version(text)) => {
+            // A closed pipe behind --help is nobody's fault.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(faults) => {
+            let _ = writeln!(std::io::stderr(), "{faults}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    logging::start(config.log_level);
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let Some(access_token) = config.access_token.take() else {
+        error!("no access token: set AWSIOT_TUNNEL_ACCESS_TOKEN, or give -t/--access-token");
+        return ExitCode::from(exit::CONFIG);
+    };
+    info!("cellgate {} starts", env!("CARGO_PKG_VERSION"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(RESOLVERS)
+        .thread_stack_size(RESOLVER_STACK)
+        .build();
+    let over = runtime.and_then(|runtime| {
+        let over = runtime.block_on(agent::run(*config, access_token));
+        // A resolver that hangs must not hold the end up.
+        runtime.shutdown_background();
+        over
+    });
+    match over {
+        Ok(tunnel::Over::Stopped) => ExitCode::from(exit::STOPPED),
+        Ok(tunnel::Over::Refused(_)) => ExitCode::from(exit::REFUSED),
+        Err(reason) => {
+            error!("cannot run: {reason}");
+            ExitCode::from(exit::SYSTEM)
+        }
+    }
+}

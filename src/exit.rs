@@ -1,0 +1,13 @@
+//! The exit codes, as `sysexits.h` numbers them; the service unit decides by them whether to restart.
+
+/// Stopped in order.
+pub const STOPPED: u8 = 0;
+
+/// The service refused the access token: a restart with the same token is of no use (EX_UNAVAILABLE).
+pub const REFUSED: u8 = 69;
+
+/// The system lacks what the agent cannot do without (EX_OSERR).
+pub const SYSTEM: u8 = 71;
+
+/// The configuration or the command line is wrong: a restart changes nothing (EX_CONFIG).
+pub const CONFIG: u8 = 78;

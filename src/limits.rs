@@ -1,0 +1,196 @@
+//! Every bound of the agent, with its unit, its reason and its source.
+//!
+//! Nothing in the agent grows past what stands here: the buffers of all tunnels together are
+//! [`BUFFERS_MAX`], a constant, however the network behaves. Change a number here and the relations
+//! at the end of the file say at compile time whether the house still stands.
+
+use std::time::Duration;
+
+// ---- the wire: numbers of the service -------------------------------------------------------
+
+/// Bytes of one WebSocket message, each way. Source: the protocol guides.
+pub const WEBSOCKET_MESSAGE_MAX: usize = 131_076;
+
+/// Bytes of the payload of one tunnel message. Source: the protocol guides (63 KiB).
+pub const PAYLOAD_MAX: usize = 64_512;
+
+/// Bytes of the length prefix before every tunnel frame. Source: the protocol guides.
+pub const FRAME_PREFIX: usize = 2;
+
+/// Bytes of one tunnel frame with its prefix; a 16-bit length cannot say more.
+pub const FRAME_MAX: usize = FRAME_PREFIX + u16::MAX as usize;
+
+/// Bytes of the whole HTTP request of the handshake. Source: the protocol guides ("4k").
+pub const REQUEST_MAX: usize = 4096;
+
+/// Bytes of an access token. Real ones are 400 to 800 bytes; the rest of the request takes less
+/// than 700, so that this always stays under [`REQUEST_MAX`].
+pub const ACCESS_TOKEN_MAX: usize = 3072;
+
+/// Bytes of a service ID. Source: the API reference of OpenTunnel (`[a-zA-Z0-9:_-]{1,128}`).
+pub const SERVICE_ID_MAX: usize = 128;
+
+// ---- the table: how much at once ------------------------------------------------------------
+
+/// Tunnels held at the same time by one agent.
+pub const TUNNELS_MAX: usize = 4;
+
+/// Services of one tunnel with a stream at the same time. AWS allows 3 services today and can raise it.
+pub const SERVICES_MAX: usize = 8;
+
+/// Services that a tunnel may declare (SERVICE_IDS).
+pub const DECLARED_MAX: usize = 16;
+
+/// Live connections of one tunnel, all services together.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Connections of one tunnel that are over for the source but still write out what is queued, or
+/// wait for the controller's FIN. When one more comes, the one that waits longest is cut.
+pub const FINISHING_MAX: usize = 64;
+
+/// Routes in the configuration.
+pub const ROUTES_MAX: usize = 64;
+
+/// Small answers (resets) that may wait for the link.
+pub const OUTBOX_MAX: usize = 32;
+
+/// With this many answers waiting, nothing is taken that could ask for one more; what is left of
+/// [`OUTBOX_MAX`] is for the resets of an orderly stop.
+pub const OUTBOX_FULL: usize = OUTBOX_MAX - SERVICES_MAX - 1;
+
+// ---- buffers --------------------------------------------------------------------------------
+
+/// Bytes of one block of the pool that keeps what controllers do not take at once.
+pub const BLOCK: usize = 16 * 1024;
+
+/// Blocks of that pool, for the whole gateway: 2 MiB. An empty pool pauses the tunnels.
+pub const POOL_BLOCKS: usize = 128;
+
+/// Blocks one connection may hold: 256 KiB, so that one slow controller does not take the pool.
+pub const SHARE_BLOCKS: usize = 16;
+
+/// Bytes read from a controller at a time. One TLS record, so that a bulk transfer holds the link
+/// for no longer than that before the next connection has its turn.
+pub const UPWARD_READ: usize = 16 * 1024;
+
+/// Bytes the WebSocket gathers before it writes them to TLS without being asked.
+pub const LINK_WRITE_BUFFER: usize = 32 * 1024;
+
+/// Bytes the WebSocket may hold for writing: the buffer, one more message, and pongs.
+pub const LINK_WRITE_BUFFER_MAX: usize = 64 * 1024;
+
+/// Bytes of plaintext that TLS may hold for sending.
+pub const TLS_BUFFER: usize = 64 * 1024;
+
+/// Bytes the WebSocket asks TLS for at a time. It clears that much before each read, so a larger
+/// one costs time on every small message.
+pub const LINK_READ_BUFFER: usize = 8 * 1024;
+
+/// Bytes of the link's TCP that may wait unsent in the kernel (`TCP_NOTSENT_LOWAT`). A bulk
+/// transfer queues here; what comes behind it waits for no more than this.
+pub const LINK_UNSENT: u32 = 32 * 1024;
+
+/// Bytes of a controller's kernel buffers, each way (`SO_SNDBUF`, `SO_RCVBUF`). Without it the
+/// kernel would grow them to megabytes for each connection.
+pub const CONTROLLER_SOCKET_BUFFER: usize = 128 * 1024;
+
+/// Bytes of a segment on a controller's connection: what Ethernet gives anyway. On the loopback, with
+/// its segments of 64 KiB, a slow reader acknowledges so rarely that it looks like one that stands still.
+pub const CONTROLLER_SEGMENT: u32 = 1460;
+
+// ---- time -----------------------------------------------------------------------------------
+
+/// From STREAM_START to a reset, when the target cannot be reached. Source: protocol.md (10 s).
+pub const CONNECT_LIMIT: Duration = Duration::from_millis(9_500);
+
+/// How long a target that refuses is tried again. A controller that has just closed a terminal
+/// refuses for a moment; one that is switched off should be told to the engineer soon.
+pub const REFUSED_LIMIT: Duration = Duration::from_secs(5);
+
+/// One attempt to reach a target that does not answer.
+pub const CONNECT_ATTEMPT: Duration = Duration::from_millis(4_500);
+
+/// Resolving a name, for a target and for the service's endpoint.
+pub const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// TCP, TLS and WebSocket handshake with the service together.
+pub const DIAL_LIMIT: Duration = Duration::from_secs(30);
+
+/// TCP to one address of the service.
+pub const DIAL_ATTEMPT: Duration = Duration::from_secs(8);
+
+/// Time without a byte taken, after which a controller with bytes waiting is reset.
+pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Writing out what is queued after the end of a connection, at most. A slow but moving
+/// controller with a full share and a pace of 300 bytes a second needs this long.
+pub const FINISH_LIMIT: Duration = Duration::from_secs(900);
+
+/// From our FIN to the controller's, then the socket is closed. Longer would keep an exclusive
+/// robot from the next engineer.
+pub const LINGER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two pings on the WebSocket.
+pub const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Without a sign of life from the service the link is dead after this.
+pub const PONG_LIMIT: Duration = Duration::from_secs(45);
+
+/// First cap of the reconnect backoff; it doubles up to [`BACKOFF_MAX`], with full jitter.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+
+/// Last cap of the reconnect backoff.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// A link that was up for this long starts the backoff anew when it is lost.
+pub const BACKOFF_FORGET: Duration = Duration::from_secs(30);
+
+/// The longest Retry-After that is obeyed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+
+/// From SIGTERM to the end of everything; issue and unit promise 3 s.
+pub const STOP_LIMIT: Duration = Duration::from_millis(2_500);
+
+/// Waiting for the service's answer to our WebSocket close.
+pub const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// First keepalive probe on an idle TCP connection.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// Between keepalive probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keepalive probes without an answer before the connection is dead.
+pub const KEEPALIVE_PROBES: u32 = 3;
+
+/// What the kernel's own limit for unacknowledged bytes (`TCP_USER_TIMEOUT`) adds to the stall
+/// time, so that our verdict, which has a reason in the log, comes first.
+pub const USER_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
+
+/// Turns of a tunnel's loop before it lets other tasks run.
+pub const TURNS_MAX: u32 = 32;
+
+// ---- what it comes to -----------------------------------------------------------------------
+
+/// Bytes one tunnel can hold: a WebSocket message being gathered and one being handed out, a frame
+/// cut across messages, the write buffers, TLS both ways, one upward read.
+pub const TUNNEL_BUFFERS: usize = 3 * WEBSOCKET_MESSAGE_MAX
+    + FRAME_MAX
+    + 2 * LINK_WRITE_BUFFER_MAX
+    + 3 * TLS_BUFFER
+    + UPWARD_READ
+    + LINK_READ_BUFFER;
+
+/// Bytes all buffers of the agent together can come to.
+pub const BUFFERS_MAX: usize = TUNNELS_MAX * TUNNEL_BUFFERS + POOL_BLOCKS * BLOCK;
+
+const _: () = {
+    assert!(PAYLOAD_MAX < FRAME_MAX);
+    assert!(FRAME_MAX <= WEBSOCKET_MESSAGE_MAX);
+    assert!(UPWARD_READ <= PAYLOAD_MAX);
+    assert!(LINK_WRITE_BUFFER + 2 * UPWARD_READ <= LINK_WRITE_BUFFER_MAX);
+    assert!(SHARE_BLOCKS < POOL_BLOCKS);
+    assert!(ACCESS_TOKEN_MAX + 1024 <= REQUEST_MAX);
+    assert!(BUFFERS_MAX <= 6 * 1024 * 1024);
+    assert!(CONNECTIONS_MAX <= u8::MAX as usize);
+};

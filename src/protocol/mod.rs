@@ -1,0 +1,18 @@
+//! The rules of the tunnel, without a socket and without a clock: bytes and time in, commands out.
+//!
+//! Is responsible for: the wire ([`message`], [`frame`]), what each received message means
+//! ([`session`] over the table of [`streams`]), the handshake's request and the verdict on its reply
+//! ([`handshake`]), when to ping and when the link is dead ([`liveness`]), and how long to wait
+//! before the next attempt ([`backoff`]).
+//!
+//! Source of the rules: the V1, V2 and V3 WebSocket protocol guides of AWS IoT Secure Tunneling.
+//! Nothing here imports tokio or reads a clock, so that every rule is tested with a virtual one.
+
+pub mod backoff;
+pub mod frame;
+pub mod handshake;
+pub mod ids;
+pub mod liveness;
+pub mod message;
+pub mod session;
+pub mod streams;

@@ -1,0 +1,439 @@
+//! One TCP connection to a controller.
+//!
+//! Is responsible for: reaching the target ([`connect`]) within its gate ([`gate`]), writing what comes
+//! straight into the socket and keeping only what the socket refuses ([`ring`], in blocks of one [`pool`]),
+//! the route's [`pace`], noticing a controller that stands still ([`stall`]), and an orderly end: what is
+//! queued is written out, then FIN. Knows nothing of tunnels, but for a label in the log.
+//!
+//! Not one byte is added, dropped, changed or moved on the way: a telnet keepalive once became an "ñ" in a
+//! robot's command line.
+
+pub mod connect;
+pub mod finishing;
+pub mod gate;
+pub mod pace;
+pub mod pool;
+pub mod ring;
+pub mod stall;
+pub mod tally;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use log::{info, warn};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+
+use self::connect::{ConnectError, connect};
+use self::finishing::Finishing;
+use self::gate::{Admission, Passage};
+use self::pace::Pace;
+use self::pool::Pool;
+use self::ring::Ring;
+use self::stall::Stall;
+use self::tally::Tally;
+use crate::config::Route;
+use crate::limits::LINGER_LIMIT;
+use crate::socket;
+
+/// What became of a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// The target is connected.
+    Connected,
+    /// The target cannot be reached.
+    ConnectFailed(ConnectError),
+    /// The connection must end now; nothing more will be read.
+    Over(Over),
+}
+
+/// Why a connection ends on the side of the controller.
+#[derive(Debug)]
+pub enum Over {
+    /// The controller closed it.
+    Closed,
+    /// The connection broke.
+    Broken(io::Error),
+    /// The controller took no byte for this long, while some waited.
+    Stalled(Duration),
+    /// No byte went either way for the route's idle time.
+    Idle(Duration),
+}
+
+/// The way to a controller that is not there yet.
+type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Passage), ConnectError>>>>;
+
+/// Where the connection stands.
+enum State {
+    /// The target is being reached; what comes for it waits in the ring.
+    Connecting(Connecting),
+    /// Bytes go both ways.
+    Open(Socket),
+    /// The controller takes nothing more, but what it sent before is still read, until the time given.
+    Deaf(Socket, io::Error, Instant),
+    /// The socket is closed.
+    Gone,
+}
+
+/// A connected socket, and its place at the gate.
+struct Socket {
+    stream: TcpStream,
+    _passage: Passage,
+}
+
+/// One connection to a controller, from STREAM_START or CONNECTION_START to its end for the source.
+pub struct Relay {
+    label: String,
+    route: Arc<Route>,
+    state: State,
+    ring: Ring,
+    /// What came last and does not fit the ring: slices of one WebSocket message. Only at the end of a link,
+    /// when nobody can bring it again.
+    overflow: VecDeque<Bytes>,
+    pace: Option<Pace>,
+    stall: Stall,
+    tally: Tally,
+    /// Its place among those an engineer uses; given back when it is over for the source.
+    admission: Option<Admission>,
+}
+
+impl Relay {
+    /// Starts to reach the route's target. `label` says in every log line which connection this is.
+    pub fn start(
+        label: String,
+        route: Arc<Route>,
+        admission: Admission,
+        pool: Rc<Pool>,
+        now: Instant,
+    ) -> Relay {
+        let way = connect(Arc::clone(&route), Rc::clone(admission.gate()));
+        Relay {
+            label,
+            state: State::Connecting(Box::pin(way)),
+            ring: Ring::new(pool),
+            overflow: VecDeque::new(),
+            pace: route.pace.map(|rate| Pace::new(rate, now)),
+            stall: Stall::new(route.stall, 0, now),
+            tally: Tally::new(now),
+            route,
+            admission: Some(admission),
+        }
+    }
+
+    /// Which connection this is, for the log.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The route it was made for.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// What went through it so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Bytes for the controller. What it takes at once goes straight into its socket, the rest into the
+    /// ring; what is left of `bytes` fits neither, and must be brought again when something changed.
+    pub fn deliver(&mut self, bytes: &mut Bytes, now: Instant, cx: &mut Context<'_>) {
+        self.tally.last = now;
+        if self.ring.is_empty() {
+            while !bytes.is_empty() {
+                match self.poll_write(&[io::IoSlice::new(bytes)], now, cx) {
+                    Poll::Ready(count) if count > 0 => bytes.advance(count),
+                    Poll::Ready(_) | Poll::Pending => break,
+                }
+            }
+        }
+        match self.state {
+            State::Connecting(_) | State::Open(_) => self.ring.push(bytes),
+            // Nobody takes them any more; the source hears of it by the reset.
+            State::Deaf(..) | State::Gone => bytes.clear(),
+        }
+    }
+
+    /// The last bytes for the controller: nobody will bring again what does not fit now.
+    pub fn deliver_last(&mut self, mut bytes: Bytes, now: Instant, cx: &mut Context<'_>) {
+        if self.overflow.is_empty() {
+            self.deliver(&mut bytes, now, cx);
+        }
+        if !bytes.is_empty() {
+            self.overflow.push_back(bytes);
+        }
+    }
+
+    /// Goes on with what waits: the way to the target, the ring, the clocks.
+    pub fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Event> {
+        match &mut self.state {
+            State::Connecting(way) => match way.as_mut().poll(cx) {
+                Poll::Pending => None,
+                Poll::Ready(Ok((stream, passage))) => {
+                    self.handle_connected(stream, passage, now);
+                    self.poll_ring(now, cx);
+                    Some(Event::Connected)
+                }
+                Poll::Ready(Err(error)) => {
+                    self.state = State::Gone;
+                    Some(Event::ConnectFailed(error))
+                }
+            },
+            State::Open(_) => {
+                self.poll_ring(now, cx);
+                self.poll_clocks(now).map(Event::Over)
+            }
+            State::Deaf(_, _, until) if now >= *until => Some(Event::Over(self.broken())),
+            State::Deaf(..) | State::Gone => None,
+        }
+    }
+
+    /// Reads up to `limit` bytes from the controller behind what stands in `buffer`; tells how many.
+    pub fn poll_read(
+        &mut self,
+        buffer: &mut BytesMut,
+        limit: usize,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Over>> {
+        let (State::Open(socket) | State::Deaf(socket, ..)) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let mut limited = buffer.limit(limit);
+        match pin!(socket.stream.read_buf(&mut limited)).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(match self.state {
+                State::Deaf(..) => self.broken(),
+                State::Connecting(_) | State::Open(_) | State::Gone => Over::Closed,
+            })),
+            Poll::Ready(Ok(count)) => {
+                if self.tally.up == 0 {
+                    let after = self.tally.millis(now);
+                    info!("{}: first byte from the controller after {after:.1} ms", self.label);
+                }
+                self.tally.up += count as u64;
+                self.tally.last = now;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Over::Broken(error))),
+        }
+    }
+
+    /// When to ask again, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            // The way to the target has clocks of its own.
+            State::Connecting(_) | State::Gone => None,
+            State::Deaf(_, _, until) => Some(*until),
+            State::Open(_) => [
+                self.stall.next_deadline(),
+                self.pace_deadline(),
+                self.route.idle.map(|idle| self.tally.last + idle),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+        }
+    }
+
+    /// The connection is over for the source. What is queued is still written out, then FIN.
+    pub fn finish(self, why: &str, now: Instant) -> Option<Finishing> {
+        info!("{}: ended: {why}; {}", self.label, self.tally.told_at(now));
+        let waits = self.waiting();
+        match self.state {
+            State::Connecting(_) if waits > 0 => {}
+            State::Open(_) => {}
+            State::Connecting(_) | State::Deaf(..) | State::Gone => return None,
+        }
+        if waits > 0 {
+            info!("{}: writes out the last {waits} bytes", self.label);
+        }
+        Some(Finishing::new(self, now))
+    }
+
+    /// The connection is over, and nothing of it is worth waiting for: the controller stands still, or is
+    /// gone.
+    pub fn cut(mut self, why: &Over, now: Instant) {
+        let lost = self.waiting();
+        warn!("{}: cut: {why}; {}", self.label, self.tally.told_at(now));
+        if lost > 0 {
+            warn!("{}: {lost} bytes were not taken and are lost", self.label);
+        }
+        self.reset();
+    }
+
+    /// Closes the socket with RST, so that a controller that stands still gets its terminal back at once.
+    fn reset(&mut self) {
+        if let State::Open(socket) = &self.state
+            && let Err(error) = socket.stream.set_zero_linger()
+        {
+            warn!("{}: cannot reset its socket: {error}", self.label);
+        }
+        self.state = State::Gone;
+    }
+
+    fn handle_connected(&mut self, stream: TcpStream, passage: Passage, now: Instant) {
+        info!(
+            "{}: TCP connected after {:.1} ms",
+            self.label,
+            self.tally.millis(now)
+        );
+        let counted = socket::acknowledged(&stream).unwrap_or_default();
+        self.stall = Stall::new(self.route.stall, counted, now);
+        self.tally.last = now;
+        self.state = State::Open(Socket {
+            stream,
+            _passage: passage,
+        });
+    }
+
+    /// Bytes that wait for the controller here; what the kernel holds for it is not counted.
+    fn waiting(&self) -> usize {
+        self.ring.len() + self.overflow.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    fn forget_waiting(&mut self) -> usize {
+        let count = self.waiting();
+        self.overflow.clear();
+        self.ring.clear();
+        count
+    }
+
+    fn poll_ring(&mut self, now: Instant, cx: &mut Context<'_>) {
+        loop {
+            while let Some(bytes) = self.overflow.front_mut() {
+                self.ring.push(bytes);
+                if !bytes.is_empty() {
+                    break;
+                }
+                self.overflow.pop_front();
+            }
+            if self.ring.is_empty() {
+                break;
+            }
+            // Taken out, so that the slices of the ring and the rest of the relay do not meet.
+            let none = Ring::new(Rc::clone(self.ring.pool()));
+            let mut ring = std::mem::replace(&mut self.ring, none);
+            let written = self.poll_write(&ring.slices(usize::MAX), now, cx);
+            match written {
+                Poll::Ready(count) if count > 0 => ring.advance(count),
+                Poll::Ready(_) | Poll::Pending => {
+                    self.ring = ring;
+                    break;
+                }
+            }
+            self.ring = ring;
+        }
+        if matches!(self.state, State::Deaf(..)) {
+            self.forget_waiting();
+        }
+    }
+
+    /// Writes once, within the pace. Nothing written means that the pace does not let more through, or that
+    /// the controller takes nothing any more.
+    fn poll_write(
+        &mut self,
+        slices: &[io::IoSlice<'_>],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<usize> {
+        let State::Open(socket) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let stream = Pin::new(&mut socket.stream);
+        let written = match &mut self.pace {
+            None => stream.poll_write_vectored(cx, slices),
+            Some(pace) => {
+                let allowed = pace.allowed(now).min(slices[0].len());
+                if allowed == 0 {
+                    return Poll::Ready(0);
+                }
+                stream.poll_write(cx, &slices[0][..allowed])
+            }
+        };
+        match written {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(count)) => {
+                if self.tally.down == 0 {
+                    let after = self.tally.millis(now);
+                    info!("{}: first byte to the controller after {after:.1} ms", self.label);
+                }
+                self.tally.down += count as u64;
+                self.stall.handle_written(count, now);
+                if let Some(pace) = &mut self.pace {
+                    pace.handle_written(count);
+                }
+                Poll::Ready(count)
+            }
+            Poll::Ready(Err(error)) => {
+                if let State::Open(socket) = std::mem::replace(&mut self.state, State::Gone) {
+                    self.state = State::Deaf(socket, error, now + LINGER_LIMIT);
+                }
+                Poll::Ready(0)
+            }
+        }
+    }
+
+    fn poll_clocks(&mut self, now: Instant) -> Option<Over> {
+        if let Some(idle) = self.route.idle
+            && now >= self.tally.last + idle
+        {
+            return Some(Over::Idle(idle));
+        }
+        self.poll_stall(now)
+    }
+
+    fn poll_stall(&mut self, now: Instant) -> Option<Over> {
+        let State::Open(socket) = &self.state else {
+            return None;
+        };
+        if self.stall.next_deadline().is_none_or(|due| now < due) {
+            return None;
+        }
+        let counted = match socket::acknowledged(&socket.stream) {
+            Ok(counted) => counted,
+            Err(error) => return Some(Over::Broken(error)),
+        };
+        self.stall
+            .handle_acknowledged(counted, now)
+            .map(Over::Stalled)
+    }
+
+    fn pace_deadline(&self) -> Option<Instant> {
+        let pace = self.pace.as_ref()?;
+        (!self.ring.is_empty()).then(|| pace.next_time())
+    }
+
+    fn broken(&mut self) -> Over {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Deaf(_, error, _) => Over::Broken(error),
+            State::Connecting(_) | State::Open(_) | State::Gone => Over::Closed,
+        }
+    }
+}
+
+impl std::fmt::Display for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Over::Closed => write!(f, "the controller closed the connection"),
+            Over::Broken(error) => write!(f, "the connection to the controller broke: {error}"),
+            Over::Stalled(time) => write!(
+                f,
+                "the controller took no byte for {:.0} s while some waited; is it busy, held, or in an error?",
+                time.as_secs_f64()
+            ),
+            Over::Idle(time) => write!(
+                f,
+                "no byte either way for {}, the route's idle time",
+                humantime::format_duration(*time)
+            ),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A route's pace: so many bytes a second towards the controller, because some drop what comes too fast.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// The largest part of a second that may go out at once. Bytes are let through smoothly: a controller that
+/// drops characters drops them in bursts.
+const BURST: Duration = Duration::from_millis(20);
+
+/// Tells how many bytes may be written, and when the next may.
+pub struct Pace {
+    bytes_per_second: f64,
+    burst: f64,
+    allowance: f64,
+    counted: Instant,
+}
+
+impl Pace {
+    /// A pace that lets the first burst through at once.
+    pub fn new(bytes_per_second: NonZeroU32, now: Instant) -> Pace {
+        let bytes_per_second = f64::from(bytes_per_second.get());
+        let burst = (bytes_per_second * BURST.as_secs_f64()).max(1.0);
+        Pace {
+            bytes_per_second,
+            burst,
+            allowance: burst,
+            counted: now,
+        }
+    }
+
+    /// Bytes that may be written `now`.
+    pub fn allowed(&mut self, now: Instant) -> usize {
+        let passed = now.saturating_duration_since(self.counted).as_secs_f64();
+        self.counted = now;
+        self.allowance = (self.allowance + passed * self.bytes_per_second).min(self.burst);
+        // The allowance is positive and at most a fiftieth of a u32.
+        self.allowance as usize
+    }
+
+    /// So many bytes were written.
+    pub fn handle_written(&mut self, count: usize) {
+        self.allowance -= count as f64;
+    }
+
+    /// When a burst, or the one byte of a very slow pace, may be written again.
+    pub fn next_time(&self) -> Instant {
+        let missing = (self.burst - self.allowance).max(0.0);
+        self.counted + Duration::from_secs_f64(missing / self.bytes_per_second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lets_its_bytes_through_and_no_more() {
+        for rate in [1u32, 7, 300, 4000, 1_000_000] {
+            let start = Instant::now();
+            let mut pace = Pace::new(NonZeroU32::new(rate).expect("not 0"), start);
+            let (mut now, mut written) = (start, 0usize);
+            while now < start + Duration::from_secs(10) {
+                let count = pace.allowed(now);
+                pace.handle_written(count);
+                written += count;
+                now = pace.next_time().max(now + Duration::from_micros(1));
+            }
+            let (least, most) = (rate as usize * 10 * 97 / 100, rate as usize * 10 + rate as usize / 50 + 1);
+            assert!((least..=most).contains(&written), "{rate} B/s let {written} through in 10 s");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The relays of one tunnel: the live ones by their slot, and those that only finish.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use log::warn;
+
+use crate::limits::{CONNECTIONS_MAX, FINISHING_MAX};
+use crate::protocol::streams::Slot;
+use crate::relay::Relay;
+use crate::relay::finishing::Finishing;
+
+/// The TCP connections of one tunnel. They outlive its link: what is queued is written out while the tunnel
+/// reconnects.
+pub struct Relays {
+    live: [Option<(Slot, Relay)>; CONNECTIONS_MAX],
+    finishing: Vec<Finishing>,
+    /// Where the next round begins, so that no connection is always the first.
+    first: usize,
+}
+
+impl Relays {
+    /// None yet.
+    pub fn new() -> Relays {
+        Relays {
+            live: [const { None }; CONNECTIONS_MAX],
+            finishing: Vec::new(),
+            first: 0,
+        }
+    }
+
+    /// A relay for a slot that has none.
+    pub fn insert(&mut self, slot: Slot, relay: Relay) {
+        self.live[slot.index()] = Some((slot, relay));
+    }
+
+    /// The live relay of a slot.
+    pub fn get(&mut self, slot: Slot) -> Option<&mut Relay> {
+        match &mut self.live[slot.index()] {
+            Some((owner, relay)) if *owner == slot => Some(relay),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Takes the live relay of a slot away.
+    pub fn take(&mut self, slot: Slot) -> Option<Relay> {
+        self.get(slot)?;
+        self.live[slot.index()].take().map(|(_, relay)| relay)
+    }
+
+    /// The live connections, beginning with another one each time.
+    pub fn round(&mut self) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
+        let (before, after) = self.live.split_at(self.first);
+        let slots: heapless::Vec<Slot, CONNECTIONS_MAX> = after
+            .iter()
+            .chain(before)
+            .filter_map(|place| place.as_ref().map(|(slot, _)| *slot))
+            .collect();
+        if let Some(slot) = slots.first() {
+            self.first = (slot.index() + 1) % CONNECTIONS_MAX;
+        }
+        slots
+    }
+
+    /// Ends a relay in order: what is queued is written out, then FIN.
+    pub fn finish(&mut self, slot: Slot, why: &str, now: Instant) {
+        let Some(finishing) = self.take(slot).and_then(|relay| relay.finish(why, now)) else {
+            return;
+        };
+        if self.finishing.len() == FINISHING_MAX {
+            // Rather one that has its FIN and only waits for the controller's.
+            let victim = self.finishing.iter().position(Finishing::fin_sent);
+            if victim.is_none() {
+                warn!("{FINISHING_MAX} connections still write out; the oldest is cut");
+            }
+            self.finishing.swap_remove(victim.unwrap_or(0));
+        }
+        self.finishing.push(finishing);
+    }
+
+    /// Goes on with those that finish; ready when there are none.
+    pub fn poll_finishing(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.finishing
+            .retain_mut(|finishing| finishing.poll(now, cx).is_pending());
+        if self.finishing.is_empty() {
+            // Gives the list's memory back as well.
+            self.finishing = Vec::new();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// When to ask again, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let live = self.live.iter().flatten();
+        live.filter_map(|(_, relay)| relay.next_deadline())
+            .chain(self.finishing.iter().map(Finishing::next_deadline))
+            .min()
+    }
+}

@@ -1,0 +1,69 @@
+//! An orderly stop: resets to the source, what is queued to the controllers, FIN, WebSocket close.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use log::{info, warn};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::clock::Clock;
+use super::up::Farewell;
+use super::{Over, Tunnel};
+use crate::limits::{CLOSE_LIMIT, STOP_LIMIT};
+use crate::link::websocket::Lost;
+
+impl Tunnel {
+    /// Ends a tunnel whose link is down; what is queued is written out, within [`STOP_LIMIT`].
+    pub(super) async fn stop(mut self) -> Over {
+        let drained = poll_fn(|cx| self.poll_drained(cx));
+        if timeout(STOP_LIMIT, drained).await.is_err() {
+            warn!("{}: stopped before the controllers took everything", self.name);
+        }
+        info!("{}: stopped", self.name);
+        Over::Stopped
+    }
+
+    /// Sends the resets, closes the WebSocket, and lets the controllers take what is queued for them; all
+    /// within [`STOP_LIMIT`].
+    pub(super) async fn say_farewell(&mut self, farewell: Farewell) {
+        let name = self.name.clone();
+        let close = timeout(CLOSE_LIMIT, say(farewell));
+        let both = async {
+            let drained = poll_fn(|cx| self.poll_drained(cx));
+            tokio::join!(close, drained)
+        };
+        match timeout(STOP_LIMIT, both).await {
+            Ok((Ok(Ok(())), ())) => info!("{name}: stopped: the WebSocket is closed"),
+            Ok((Ok(Err(lost)), ())) => info!("{name}: stopped: {lost}"),
+            Ok((Err(_), ())) => warn!("{name}: stopped: the service did not answer our close"),
+            Err(_) => warn!("{name}: stopped before the controllers took everything"),
+        }
+    }
+
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Clock::now();
+        let drained = self.relays.poll_finishing(now, cx);
+        self.poll_relays_clock(now, cx);
+        drained
+    }
+}
+
+/// Sends what waits and the close, and awaits the service's.
+async fn say(farewell: Farewell) -> Result<(), Lost> {
+    let Farewell { mut link, outbox } = farewell;
+    for frame in outbox {
+        poll_fn(|cx| link.poll_ready(cx)).await?;
+        link.send(frame)?;
+    }
+    poll_fn(|cx| link.poll_ready(cx)).await?;
+    link.close(CloseCode::Normal, "the agent stops")?;
+    poll_fn(|cx| link.poll_flush(cx)).await?;
+    loop {
+        match poll_fn(|cx| link.poll_receive(cx)).await {
+            Ok(_) => {}
+            Err(Lost::Closed(_)) => return Ok(()),
+            Err(lost @ (Lost::Text | Lost::Broken(_))) => return Err(lost),
+        }
+    }
+}

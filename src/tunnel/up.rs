@@ -1,0 +1,468 @@
+//! A tunnel whose WebSocket is up: the event loop that joins protocol, link and relays.
+//!
+//! One task, one poll over everything that is ready. Down: a WebSocket message is cut into commands, and bytes
+//! go straight into their controller's socket; while a controller takes nothing and its ring is full, the rest
+//! of this one message is kept and the WebSocket is not read. Up: a controller is read only when the link takes
+//! a message, one read each in turn.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use heapless::Deque;
+use log::{debug, info, trace, warn};
+
+use super::Tunnel;
+use super::clock::Clock;
+use super::order::Order;
+use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
+use crate::link::websocket::{Link, Lost, Received};
+use crate::protocol::ids::Version;
+use crate::protocol::liveness::{Liveness, Pulse};
+use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
+use crate::protocol::session::{Command, Ending, Session, Violation};
+use crate::protocol::streams::Slot;
+use crate::relay::{Event, Over, Relay};
+
+/// Why a tunnel's WebSocket is up no more.
+#[derive(Debug)]
+pub enum Down {
+    /// The link is over.
+    Lost(Lost),
+    /// What came is not the protocol.
+    Violation(Violation),
+    /// No sign of life for this long.
+    Dead(Duration),
+    /// The agent ordered the tunnel to stop.
+    Stop,
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Down::Lost(lost) => lost.fmt(f),
+            Down::Violation(violation) => write!(f, "what came is not the protocol: {violation}"),
+            Down::Dead(silence) => write!(
+                f,
+                "the link is dead: no pong and nothing else from the service for {:.0} s",
+                silence.as_secs_f64()
+            ),
+            Down::Stop => write!(f, "the agent stops"),
+        }
+    }
+}
+
+/// One WebSocket's time.
+pub struct Up<'a> {
+    tunnel: &'a mut Tunnel,
+    session: Box<Session>,
+    link: Link,
+    liveness: Liveness,
+    /// Resets that the link did not take yet.
+    outbox: Deque<Bytes, OUTBOX_MAX>,
+    /// What a slow controller could not take: while there is some, the WebSocket is not read.
+    held: Option<Held>,
+    ping_due: bool,
+    /// Where controllers are read to, behind room for the frame's head.
+    buffer: BytesMut,
+}
+
+/// Bytes that a slow controller could not take.
+struct Held {
+    slot: Slot,
+    bytes: Bytes,
+    since: Instant,
+}
+
+impl<'a> Up<'a> {
+    /// For a link that came up now.
+    pub fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
+        Up {
+            tunnel,
+            session: Box::new(Session::new(version)),
+            link,
+            liveness: Liveness::new(Clock::now()),
+            outbox: Deque::new(),
+            held: None,
+            ping_due: false,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Serves until the WebSocket is over or the agent orders a stop. Every connection is then finishing, and
+    /// the link, where it may still be of use, comes back with the resets that it has not taken yet.
+    pub async fn serve(mut self) -> (Down, Option<Farewell>) {
+        let down = poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| {
+            self.end_connections(&down, Clock::now(), cx);
+            Poll::Ready(())
+        })
+        .await;
+        let farewell = matches!(down, Down::Stop).then_some(Farewell {
+            link: self.link,
+            outbox: self.outbox,
+        });
+        (down, farewell)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Down> {
+        for _ in 0..TURNS_MAX {
+            match self.turn(cx) {
+                Err(down) => return Poll::Ready(down),
+                Ok(true) => {}
+                Ok(false) => {
+                    let deadline = self.next_deadline();
+                    if self.tunnel.clock.poll_until(deadline, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One look at everything; tells whether anything moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let now = Clock::now();
+        let mut moved = self.take_orders(now, cx)?;
+        moved |= self.receive(now, cx)?;
+        moved |= self.serve_relays(now, cx)?;
+        moved |= self.send_answers(cx)?;
+        self.beat(now, cx)?;
+        let _ = self.tunnel.relays.poll_finishing(now, cx);
+        // Pending only says that the link is slow; it wakes us.
+        if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
+            return Err(Down::Lost(lost));
+        }
+        Ok(moved)
+    }
+
+    fn take_orders(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let mut moved = false;
+        while let Poll::Ready(order) = self.tunnel.orders.poll_recv(cx) {
+            match order {
+                Some(Order::Routes(routes)) => {
+                    self.tunnel.directory.replace(routes);
+                    self.end_without_route(now);
+                    moved = true;
+                }
+                // An agent that is gone can order nothing more.
+                Some(Order::Stop) | None => return Err(Down::Stop),
+            }
+        }
+        Ok(moved)
+    }
+
+    fn end_without_route(&mut self, now: Instant) {
+        for slot in self.tunnel.relays.round() {
+            let Some(relay) = self.tunnel.relays.get(slot) else {
+                continue;
+            };
+            if !self.tunnel.directory.keeps(relay.route()) {
+                self.session.handle_target_closed(slot);
+                self.tunnel
+                    .relays
+                    .finish(slot, "the configuration has its route no more", now);
+                self.take_answers(now);
+            }
+        }
+    }
+
+    // ---- down: from the service to the controllers ------------------------------------------
+
+    fn receive(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let mut moved = false;
+        let mut received = false;
+        loop {
+            if !self.deliver_held(now, cx) {
+                return Ok(moved);
+            }
+            if self.outbox.len() >= OUTBOX_FULL {
+                return Ok(moved);
+            }
+            if let Some(command) = self.session.poll_command().map_err(Down::Violation)? {
+                self.execute(command, now);
+                moved = true;
+                continue;
+            }
+            // One message a turn, so that the controllers have theirs.
+            if received {
+                return Ok(moved);
+            }
+            match self.link.poll_receive(cx) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Err(lost)) => return Err(Down::Lost(lost)),
+                Poll::Ready(Ok(Received::Alive)) => self.liveness.handle_frame(now),
+                Poll::Ready(Ok(Received::Bytes(bytes))) => {
+                    trace!("{}: {} bytes from the service", self.tunnel.name, bytes.len());
+                    self.liveness.handle_frame(now);
+                    self.session.handle_bytes(bytes);
+                    received = true;
+                }
+            }
+            moved = true;
+        }
+    }
+
+    /// Brings the held bytes to their controller again; tells whether nothing is held any more.
+    fn deliver_held(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let Some(held) = &mut self.held else {
+            return true;
+        };
+        if let Some(relay) = self.tunnel.relays.get(held.slot) {
+            relay.deliver(&mut held.bytes, now, cx);
+            if !held.bytes.is_empty() {
+                self.liveness.handle_pause(true, now);
+                return false;
+            }
+        }
+        let waited = now.saturating_duration_since(held.since);
+        if waited >= Duration::from_secs(1) {
+            info!(
+                "{}: a slow controller held the tunnel up for {:.1} s",
+                self.tunnel.name,
+                waited.as_secs_f64()
+            );
+        }
+        self.held = None;
+        self.liveness.handle_pause(false, now);
+        true
+    }
+
+    fn execute(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Declared => {
+                if let Some(declared) = self.session.declared() {
+                    self.tunnel.directory.log_declared(&self.tunnel.name, declared);
+                }
+            }
+            Command::Connect(slot) => self.connect(slot, now),
+            Command::Deliver(slot, bytes) => {
+                self.held = Some(Held {
+                    slot,
+                    bytes,
+                    since: now,
+                });
+            }
+            Command::Finish(slot, why) => self.tunnel.relays.finish(slot, reason(why), now),
+            Command::Send(frame) => {
+                // Nothing that asks for an answer is taken while the outbox is full.
+                let kept = self.outbox.push_back(frame).is_ok();
+                debug_assert!(kept, "an answer without a place");
+            }
+            Command::Note(note) => warn!("{}: {note}", self.tunnel.name),
+        }
+    }
+
+    fn connect(&mut self, slot: Slot, now: Instant) {
+        let Some(address) = self.session.address(slot) else {
+            return;
+        };
+        let label = format!("{} {address}", self.tunnel.name);
+        let admitted = self
+            .tunnel
+            .directory
+            .admit(address.service.as_ref(), self.session.declared());
+        match admitted {
+            Ok((route, admission)) => {
+                let label = format!("{label} target {}", route.target);
+                info!("{label}: started by the source");
+                let pool = self.tunnel.pool.clone();
+                let relay = Relay::start(label, route, admission, pool, now);
+                self.tunnel.relays.insert(slot, relay);
+            }
+            Err(no_way) => {
+                warn!("{label}: {no_way}");
+                self.session.handle_connect_failed(slot);
+            }
+        }
+    }
+
+    // ---- up: from the controllers to the service --------------------------------------------
+
+    fn serve_relays(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let mut moved = false;
+        for slot in self.tunnel.relays.round() {
+            if self.outbox.len() >= OUTBOX_FULL {
+                break;
+            }
+            let Some(relay) = self.tunnel.relays.get(slot) else {
+                continue;
+            };
+            if let Some(event) = relay.poll(now, cx) {
+                self.handle_event(slot, event, now);
+                moved = true;
+            }
+            moved |= self.read_relay(slot, now, cx)?;
+        }
+        Ok(moved)
+    }
+
+    fn read_relay(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        // Answers go first: a reset must not be overtaken by the bytes of a later connection.
+        if !self.outbox.is_empty() {
+            self.send_answers(cx)?;
+        }
+        if !self.outbox.is_empty() || !self.is_ready(cx)? {
+            return Ok(false);
+        }
+        let Some(relay) = self.tunnel.relays.get(slot) else {
+            return Ok(false);
+        };
+        self.buffer
+            .reserve(DATA_HEAD_MAX + UPWARD_READ + DATA_TAIL_MAX);
+        self.buffer.put_bytes(0, DATA_HEAD_MAX);
+        let read = relay.poll_read(&mut self.buffer, UPWARD_READ, now, cx);
+        match (read, self.session.address(slot)) {
+            (Poll::Ready(Ok(_)), Some(address)) => {
+                let frame = address.enclose(&mut self.buffer);
+                self.link.send(frame).map_err(Down::Lost)?;
+                Ok(true)
+            }
+            (Poll::Ready(Err(over)), _) => {
+                self.buffer.clear();
+                self.handle_event(slot, Event::Over(over), now);
+                Ok(true)
+            }
+            (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => {
+                self.buffer.clear();
+                Ok(false)
+            }
+        }
+    }
+
+    fn handle_event(&mut self, slot: Slot, event: Event, now: Instant) {
+        match event {
+            Event::Connected => self.session.handle_connected(slot),
+            Event::ConnectFailed(error) => {
+                if let Some(relay) = self.tunnel.relays.take(slot) {
+                    let label = relay.label();
+                    let after = relay.tally().millis(now) / 1e3;
+                    warn!("{label}: cannot reach the target after {after:.1} s: {error}");
+                }
+                self.session.handle_connect_failed(slot);
+            }
+            Event::Over(over) => {
+                self.session.handle_target_closed(slot);
+                match over {
+                    Over::Closed | Over::Idle(_) => {
+                        self.tunnel.relays.finish(slot, &over.to_string(), now);
+                    }
+                    Over::Broken(_) | Over::Stalled(_) => {
+                        if let Some(relay) = self.tunnel.relays.take(slot) {
+                            relay.cut(&over, now);
+                        }
+                    }
+                }
+            }
+        }
+        self.take_answers(now);
+    }
+
+    /// Carries out what an event asked the session for.
+    fn take_answers(&mut self, now: Instant) {
+        while let Some(command) = self.session.poll_answer() {
+            self.execute(command, now);
+        }
+    }
+
+    fn send_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let mut moved = false;
+        while !self.outbox.is_empty() && self.is_ready(cx)? {
+            if let Some(frame) = self.outbox.pop_front() {
+                self.link.send(frame).map_err(Down::Lost)?;
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn is_ready(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
+        match self.link.poll_ready(cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(lost)) => Err(Down::Lost(lost)),
+        }
+    }
+
+    // ---- clocks -----------------------------------------------------------------------------
+
+    fn beat(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<(), Down> {
+        match self.liveness.poll(now) {
+            Pulse::Quiet => {}
+            Pulse::Ping => self.ping_due = true,
+            Pulse::Dead(silence) => return Err(Down::Dead(silence)),
+        }
+        if self.ping_due && self.is_ready(cx)? {
+            self.ping_due = false;
+            debug!("{}: ping", self.tunnel.name);
+            self.link.ping().map_err(Down::Lost)?;
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let liveness = self.liveness.next_deadline();
+        match self.tunnel.relays.next_deadline() {
+            Some(relays) => relays.min(liveness),
+            None => liveness,
+        }
+    }
+
+    // ---- the end ----------------------------------------------------------------------------
+
+    /// Hands out what was received, and finishes every connection.
+    fn end_connections(&mut self, down: &Down, now: Instant, cx: &mut Context<'_>) {
+        if let Some(held) = self.held.take() {
+            self.deliver_last(held.slot, held.bytes, now, cx);
+        }
+        if !matches!(down, Down::Violation(_)) {
+            self.hand_out_received(now, cx);
+        }
+        match down {
+            Down::Stop => self.session.handle_stop(),
+            Down::Lost(_) | Down::Dead(_) | Down::Violation(_) => self.session.handle_link_lost(),
+        }
+        self.take_answers(now);
+    }
+
+    /// What the controllers are owed of the last WebSocket message.
+    fn hand_out_received(&mut self, now: Instant, cx: &mut Context<'_>) {
+        while let Ok(Some(command)) = self.session.poll_command() {
+            match command {
+                Command::Deliver(slot, bytes) => self.deliver_last(slot, bytes, now, cx),
+                Command::Finish(slot, why) => self.tunnel.relays.finish(slot, reason(why), now),
+                // There is nobody to dial for, and nobody to answer.
+                Command::Connect(_) | Command::Send(_) | Command::Declared | Command::Note(_) => {}
+            }
+        }
+    }
+
+    fn deliver_last(&mut self, slot: Slot, bytes: Bytes, now: Instant, cx: &mut Context<'_>) {
+        if let Some(relay) = self.tunnel.relays.get(slot) {
+            relay.deliver_last(bytes, now, cx);
+        }
+    }
+}
+
+/// A link on which only the resets and the close of an orderly stop are still to be sent.
+pub struct Farewell {
+    /// The link.
+    pub link: Link,
+    /// What it has not taken yet.
+    pub outbox: Deque<Bytes, OUTBOX_MAX>,
+}
+
+fn reason(why: Ending) -> &'static str {
+    match why {
+        Ending::SourceReset => "the source closed it",
+        Ending::Replaced => "the source started a new stream for the service",
+        Ending::SessionReset => "the service reset the session",
+        Ending::StreamFailed => "its stream failed: the target cannot be reached",
+        Ending::LinkLost => "the link to the service is lost",
+        Ending::Stopping => "the agent stops",
+    }
+}
