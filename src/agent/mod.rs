@@ -32,7 +32,8 @@ pub async fn run(mut config: Config, access_token: Secret) -> io::Result<Over> {
     let mut signals = Signals::listen()?;
     let client_token = match config.client_token.take() {
         Some(token) => token,
-        None => ClientToken::random().map_err(|_| io::Error::other("the system gives no random numbers"))?,
+        None => ClientToken::random()
+            .map_err(|_| io::Error::other("the system gives no random numbers"))?,
     };
     let (orders, receiver) = mpsc::channel(ORDERS_MAX);
     let tunnel = Tunnel::new(Setup {
@@ -83,7 +84,10 @@ fn reload(config: &Config) -> Option<Order> {
             for fault in faults.to_string().lines() {
                 error!("{fault}");
             }
-            error!("{}: not taken; the routes stay as they were", file.display());
+            error!(
+                "{}: not taken; the routes stay as they were",
+                file.display()
+            );
             None
         }
     }

@@ -12,9 +12,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
-use tokio_tungstenite::tungstenite;
 
 use super::tls;
 use super::websocket::{Link, config};
@@ -79,7 +79,10 @@ impl fmt::Display for DialError {
             ),
             DialError::Tls(error) => match error.get_ref().and_then(|e| e.downcast_ref()) {
                 Some(error) => write!(f, "TLS failed ({error}): {}", tls::advice(error)),
-                None => write!(f, "TLS failed ({error}); check what stands between us and it"),
+                None => write!(
+                    f,
+                    "TLS failed ({error}); check what stands between us and it"
+                ),
             },
             DialError::Refused(refusal) => write!(f, "refused the WebSocket: {refusal}"),
             DialError::Handshake(error) => write!(
@@ -185,11 +188,11 @@ fn request(endpoint: &Endpoint, access_token: &Secret, client_token: &ClientToke
 fn chosen(reply: &Response) -> Result<Version, DialError> {
     let name = shown(reply.headers(), "Sec-WebSocket-Protocol").unwrap_or_default();
     // The library has checked that it is one of those offered.
-    Version::from_subprotocol(&name).ok_or(DialError::Handshake(
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(
+    Version::from_subprotocol(&name).ok_or(DialError::Handshake(tungstenite::Error::Protocol(
+        tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(
             tungstenite::error::SubProtocolError::InvalidSubProtocol,
-        )),
-    ))
+        ),
+    )))
 }
 
 fn refused(error: tungstenite::Error) -> DialError {
@@ -212,4 +215,3 @@ fn shown(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
     Some(value.chars().take(HEADER_SHOWN).collect())
 }
-

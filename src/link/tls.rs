@@ -39,7 +39,10 @@ pub fn advice(error: &rustls::Error) -> &'static str {
              -c/--capath or `ca`, else something stands between us and the service"
         }
         rustls::Error::InvalidCertificate(
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } | Bad::Expired | Bad::ExpiredContext { .. },
+            Bad::NotValidYet
+            | Bad::NotValidYetContext { .. }
+            | Bad::Expired
+            | Bad::ExpiredContext { .. },
         ) => "it is not valid at this gateway's time: check the clock",
         rustls::Error::InvalidCertificate(
             Bad::NotValidForName | Bad::NotValidForNameContext { .. },

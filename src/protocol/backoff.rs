@@ -72,7 +72,10 @@ mod tests {
     #[test]
     fn retry_after_is_obeyed_within_reason() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next_wait(0, Some(Duration::from_secs(7))), Duration::from_secs(7));
+        assert_eq!(
+            backoff.next_wait(0, Some(Duration::from_secs(7))),
+            Duration::from_secs(7)
+        );
         assert_eq!(backoff.next_wait(0, Some(Duration::MAX)), RETRY_AFTER_MAX);
     }
 }

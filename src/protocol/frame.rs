@@ -26,7 +26,10 @@ impl Assembler {
     /// If the frames of the message before were not all taken: a bug of the caller, who must ask
     /// [`next_frame`](Self::next_frame) until there is none.
     pub fn push(&mut self, message: Bytes) {
-        assert!(self.rest.is_empty(), "frames of the last message were not all taken");
+        assert!(
+            self.rest.is_empty(),
+            "frames of the last message were not all taken"
+        );
         self.rest = message;
     }
 

@@ -134,7 +134,11 @@ mod tests {
         );
         assert_eq!(value("access-token"), "TOKEN");
         assert_eq!(value("client-token"), "CLIENT");
-        assert!(!headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie")));
+        assert!(
+            !headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("cookie"))
+        );
     }
 
     #[test]

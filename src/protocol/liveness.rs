@@ -115,6 +115,9 @@ mod tests {
         liveness.handle_pause(false, start + 110 * SECOND);
         // 10 s of silence before the pause, none in it.
         assert_eq!(liveness.poll(start + 144 * SECOND), Pulse::Ping);
-        assert_eq!(liveness.poll(start + 145 * SECOND), Pulse::Dead(45 * SECOND));
+        assert_eq!(
+            liveness.poll(start + 145 * SECOND),
+            Pulse::Dead(45 * SECOND)
+        );
     }
 }

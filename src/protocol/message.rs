@@ -214,15 +214,22 @@ mod tests {
 
     fn decode(frame: &[u8]) -> Message {
         let length = usize::from(u16::from_be_bytes([frame[0], frame[1]]));
-        assert_eq!(length, frame.len() - FRAME_PREFIX, "the prefix tells the length");
+        assert_eq!(
+            length,
+            frame.len() - FRAME_PREFIX,
+            "the prefix tells the length"
+        );
         Message::decode(&frame[FRAME_PREFIX..]).expect("our own message parses")
     }
 
     #[test]
     fn data_is_enclosed_without_moving_the_payload() {
-        for (stream, service, connection) in
-            [(1, "", 0), (7, "ssh", 0), (i32::MAX, "robot1", 3), (-1, "x", u32::MAX)]
-        {
+        for (stream, service, connection) in [
+            (1, "", 0),
+            (7, "ssh", 0),
+            (i32::MAX, "robot1", 3),
+            (-1, "x", u32::MAX),
+        ] {
             for size in [1, 127, 128, 512, 16_384] {
                 let address = address(stream, service, connection);
                 let payload: Vec<u8> = (0..size).map(|n| n as u8).collect();
@@ -232,7 +239,11 @@ mod tests {
                 let before = buffer[DATA_HEAD_MAX..].as_ptr();
                 let frame = address.enclose(&mut buffer);
                 let at = frame.len() - size - tail_len(&address);
-                assert_eq!(frame[at..].as_ptr(), before, "the payload stayed where it was");
+                assert_eq!(
+                    frame[at..].as_ptr(),
+                    before,
+                    "the payload stayed where it was"
+                );
                 let message = decode(&frame);
                 assert_eq!(message.kind, Kind::Data as i32);
                 assert_eq!(message.stream_id, stream);

@@ -82,10 +82,11 @@ impl Streams {
     /// The current stream of a service, by its name as it is on the wire; empty for a V1 peer.
     pub fn find(&self, service: &[u8]) -> Option<StreamIndex> {
         self.indices().find(|index| {
-            self.stream(*index).is_some_and(|stream| match &stream.service {
-                Some(name) => name.as_str().as_bytes() == service,
-                None => service.is_empty(),
-            })
+            self.stream(*index)
+                .is_some_and(|stream| match &stream.service {
+                    Some(name) => name.as_str().as_bytes() == service,
+                    None => service.is_empty(),
+                })
         })
     }
 
@@ -115,8 +116,7 @@ impl Streams {
 
     /// All streams that are current.
     pub fn current(&self) -> impl Iterator<Item = StreamIndex> + '_ {
-        self.indices()
-            .filter(|index| self.stream(*index).is_some())
+        self.indices().filter(|index| self.stream(*index).is_some())
     }
 
     fn indices(&self) -> impl Iterator<Item = StreamIndex> + use<> {
@@ -131,7 +131,9 @@ impl Streams {
             service: stream.service.clone(),
             connection: (stream.peer == Peer::V3).then_some(connection),
         };
-        let (place, free) = (0u8..).zip(&self.places).find(|(_, place)| place.is_none())?;
+        let (place, free) = (0u8..)
+            .zip(&self.places)
+            .find(|(_, place)| place.is_none())?;
         debug_assert!(free.is_none());
         let slot = Slot {
             index: place,
@@ -167,7 +169,8 @@ impl Streams {
 
     /// The stream and ID of a live connection.
     pub fn owner(&self, slot: Slot) -> Option<(StreamIndex, ConnectionId)> {
-        self.place(slot).map(|place| (place.stream, place.connection))
+        self.place(slot)
+            .map(|place| (place.stream, place.connection))
     }
 
     /// Whether a live connection's target is connected.

@@ -57,10 +57,12 @@ impl fmt::Display for ConnectError {
                 f,
                 "no answer; is the controller switched on, its cable in, and the address right?"
             ),
-            ConnectError::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused => write!(
-                f,
-                "it refuses the connection; is the controller ready, the port right, and a terminal free?"
-            ),
+            ConnectError::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                write!(
+                    f,
+                    "it refuses the connection; is the controller ready, the port right, and a terminal free?"
+                )
+            }
             ConnectError::Failed(error) => write!(f, "{error}; check route, cable and address"),
         }
     }
@@ -146,7 +148,12 @@ async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
         }
         Host::Name(name) => name,
     };
-    match timeout(RESOLVE_LIMIT, tokio::net::lookup_host((name.as_str(), port))).await {
+    match timeout(
+        RESOLVE_LIMIT,
+        tokio::net::lookup_host((name.as_str(), port)),
+    )
+    .await
+    {
         Ok(Ok(found)) => Ok(found.collect()),
         Ok(Err(error)) => Err(ConnectError::Resolve(error)),
         Err(_) => Err(ConnectError::ResolveTimeout),

@@ -216,7 +216,10 @@ impl Relay {
             Poll::Ready(Ok(count)) => {
                 if self.tally.up == 0 {
                     let after = self.tally.millis(now);
-                    info!("{}: first byte from the controller after {after:.1} ms", self.label);
+                    info!(
+                        "{}: first byte from the controller after {after:.1} ms",
+                        self.label
+                    );
                 }
                 self.tally.up += count as u64;
                 self.tally.last = now;
@@ -363,7 +366,10 @@ impl Relay {
             Poll::Ready(Ok(count)) => {
                 if self.tally.down == 0 {
                     let after = self.tally.millis(now);
-                    info!("{}: first byte to the controller after {after:.1} ms", self.label);
+                    info!(
+                        "{}: first byte to the controller after {after:.1} ms",
+                        self.label
+                    );
                 }
                 self.tally.down += count as u64;
                 self.stall.handle_written(count, now);

@@ -65,8 +65,14 @@ mod tests {
                 written += count;
                 now = pace.next_time().max(now + Duration::from_micros(1));
             }
-            let (least, most) = (rate as usize * 10 * 97 / 100, rate as usize * 10 + rate as usize / 50 + 1);
-            assert!((least..=most).contains(&written), "{rate} B/s let {written} through in 10 s");
+            let (least, most) = (
+                rate as usize * 10 * 97 / 100,
+                rate as usize * 10 + rate as usize / 50 + 1,
+            );
+            assert!(
+                (least..=most).contains(&written),
+                "{rate} B/s let {written} through in 10 s"
+            );
         }
     }
 }

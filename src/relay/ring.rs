@@ -117,7 +117,10 @@ mod tests {
         let mut one = Ring::new(Rc::clone(&pool));
         let mut bytes = Bytes::from(vec![1; SHARE_BLOCKS * BLOCK + 5]);
         one.push(&mut bytes);
-        assert_eq!((bytes.len(), one.len(), pool.free()), (5, SHARE_BLOCKS * BLOCK, 1));
+        assert_eq!(
+            (bytes.len(), one.len(), pool.free()),
+            (5, SHARE_BLOCKS * BLOCK, 1)
+        );
 
         let mut two = Ring::new(Rc::clone(&pool));
         let mut bytes = Bytes::from(vec![2; BLOCK + 7]);

@@ -78,7 +78,10 @@ mod tests {
         for second in 0..300 {
             let now = start + SECOND * second;
             while stall.next_deadline().is_some_and(|due| due <= now) {
-                if stall.handle_acknowledged(taken(u64::from(second)), now).is_some() {
+                if stall
+                    .handle_acknowledged(taken(u64::from(second)), now)
+                    .is_some()
+                {
                     return Some(u64::from(second));
                 }
             }

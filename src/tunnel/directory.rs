@@ -102,12 +102,17 @@ impl Directory {
     /// Tells which of the tunnel's services will be served.
     pub fn log_declared(&self, tunnel: &str, declared: &[ServiceId]) {
         if declared.is_empty() {
-            info!("{tunnel}: the tunnel has no services; a source that names none reaches the default route");
+            info!(
+                "{tunnel}: the tunnel has no services; a source that names none reaches the default route"
+            );
             return;
         }
         for service in declared {
             match self.named(service, Some(declared)) {
-                Some(route) => info!("{tunnel} service {service}: served by target {}", route.target),
+                Some(route) => info!(
+                    "{tunnel} service {service}: served by target {}",
+                    route.target
+                ),
                 None => warn!(
                     "{tunnel} service {service}: no route serves it; its streams will be refused. \
                      Add [routes.{service}] to the configuration"

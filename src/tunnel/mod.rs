@@ -87,7 +87,10 @@ impl Tunnel {
             &ring::digest::SHA256,
             setup.access_token.expose().as_bytes(),
         );
-        let hash: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = digest.as_ref()[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Tunnel {
             name: format!("tunnel {hash}"),
             endpoint: setup.endpoint,
@@ -129,7 +132,12 @@ impl Tunnel {
                     Verdict::Final => return self.refused(refusal).await,
                     Verdict::Retry => {
                         retry_after = refusal.retry_after;
-                        warn!("{}: {} {}", self.name, self.endpoint, DialError::Refused(refusal));
+                        warn!(
+                            "{}: {} {}",
+                            self.name,
+                            self.endpoint,
+                            DialError::Refused(refusal)
+                        );
                     }
                 },
                 Some(Err(error)) => warn!("{}: {} not reached: {error}", self.name, self.endpoint),
@@ -171,7 +179,9 @@ impl Tunnel {
         let mut random = [0; 8];
         // Without random numbers there is no TLS either; the wait is then none at all.
         let _ = SystemRandom::new().fill(&mut random);
-        let wait = self.backoff.next_wait(u64::from_ne_bytes(random), retry_after);
+        let wait = self
+            .backoff
+            .next_wait(u64::from_ne_bytes(random), retry_after);
         info!(
             "{}: next attempt (number {}) in {:.1} s",
             self.name,

@@ -12,7 +12,7 @@ use crate::relay::finishing::Finishing;
 
 /// The TCP connections of one tunnel. They outlive its link: what is queued is written out while the tunnel
 /// reconnects.
-pub struct Relays {
+pub(super) struct Relays {
     live: [Option<(Slot, Relay)>; CONNECTIONS_MAX],
     finishing: Vec<Finishing>,
     /// Where the next round begins, so that no connection is always the first.
@@ -21,7 +21,7 @@ pub struct Relays {
 
 impl Relays {
     /// None yet.
-    pub fn new() -> Relays {
+    pub(super) fn new() -> Relays {
         Relays {
             live: [const { None }; CONNECTIONS_MAX],
             finishing: Vec::new(),
@@ -30,12 +30,12 @@ impl Relays {
     }
 
     /// A relay for a slot that has none.
-    pub fn insert(&mut self, slot: Slot, relay: Relay) {
+    pub(super) fn insert(&mut self, slot: Slot, relay: Relay) {
         self.live[slot.index()] = Some((slot, relay));
     }
 
     /// The live relay of a slot.
-    pub fn get(&mut self, slot: Slot) -> Option<&mut Relay> {
+    pub(super) fn get(&mut self, slot: Slot) -> Option<&mut Relay> {
         match &mut self.live[slot.index()] {
             Some((owner, relay)) if *owner == slot => Some(relay),
             Some(_) | None => None,
@@ -43,13 +43,13 @@ impl Relays {
     }
 
     /// Takes the live relay of a slot away.
-    pub fn take(&mut self, slot: Slot) -> Option<Relay> {
+    pub(super) fn take(&mut self, slot: Slot) -> Option<Relay> {
         self.get(slot)?;
         self.live[slot.index()].take().map(|(_, relay)| relay)
     }
 
     /// The live connections, beginning with another one each time.
-    pub fn round(&mut self) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
+    pub(super) fn round(&mut self) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
         let (before, after) = self.live.split_at(self.first);
         let slots: heapless::Vec<Slot, CONNECTIONS_MAX> = after
             .iter()
@@ -63,7 +63,7 @@ impl Relays {
     }
 
     /// Ends a relay in order: what is queued is written out, then FIN.
-    pub fn finish(&mut self, slot: Slot, why: &str, now: Instant) {
+    pub(super) fn finish(&mut self, slot: Slot, why: &str, now: Instant) {
         let Some(finishing) = self.take(slot).and_then(|relay| relay.finish(why, now)) else {
             return;
         };
@@ -79,7 +79,7 @@ impl Relays {
     }
 
     /// Goes on with those that finish; ready when there are none.
-    pub fn poll_finishing(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_finishing(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.finishing
             .retain_mut(|finishing| finishing.poll(now, cx).is_pending());
         if self.finishing.is_empty() {
@@ -91,7 +91,7 @@ impl Relays {
     }
 
     /// When to ask again, if nothing else happens.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let live = self.live.iter().flatten();
         live.filter_map(|(_, relay)| relay.next_deadline())
             .chain(self.finishing.iter().map(Finishing::next_deadline))

@@ -18,7 +18,10 @@ impl Tunnel {
     pub(super) async fn stop(mut self) -> Over {
         let drained = poll_fn(|cx| self.poll_drained(cx));
         if timeout(STOP_LIMIT, drained).await.is_err() {
-            warn!("{}: stopped before the controllers took everything", self.name);
+            warn!(
+                "{}: stopped before the controllers took everything",
+                self.name
+            );
         }
         info!("{}: stopped", self.name);
         Over::Stopped

@@ -28,7 +28,7 @@ use crate::relay::{Event, Over, Relay};
 
 /// Why a tunnel's WebSocket is up no more.
 #[derive(Debug)]
-pub enum Down {
+pub(super) enum Down {
     /// The link is over.
     Lost(Lost),
     /// What came is not the protocol.
@@ -55,7 +55,7 @@ impl fmt::Display for Down {
 }
 
 /// One WebSocket's time.
-pub struct Up<'a> {
+pub(super) struct Up<'a> {
     tunnel: &'a mut Tunnel,
     session: Box<Session>,
     link: Link,
@@ -78,7 +78,7 @@ struct Held {
 
 impl<'a> Up<'a> {
     /// For a link that came up now.
-    pub fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
+    pub(super) fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
         Up {
             tunnel,
             session: Box::new(Session::new(version)),
@@ -93,7 +93,7 @@ impl<'a> Up<'a> {
 
     /// Serves until the WebSocket is over or the agent orders a stop. Every connection is then finishing, and
     /// the link, where it may still be of use, comes back with the resets that it has not taken yet.
-    pub async fn serve(mut self) -> (Down, Option<Farewell>) {
+    pub(super) async fn serve(mut self) -> (Down, Option<Farewell>) {
         let down = poll_fn(|cx| self.poll(cx)).await;
         poll_fn(|cx| {
             self.end_connections(&down, Clock::now(), cx);
@@ -197,7 +197,11 @@ impl<'a> Up<'a> {
                 Poll::Ready(Err(lost)) => return Err(Down::Lost(lost)),
                 Poll::Ready(Ok(Received::Alive)) => self.liveness.handle_frame(now),
                 Poll::Ready(Ok(Received::Bytes(bytes))) => {
-                    trace!("{}: {} bytes from the service", self.tunnel.name, bytes.len());
+                    trace!(
+                        "{}: {} bytes from the service",
+                        self.tunnel.name,
+                        bytes.len()
+                    );
                     self.liveness.handle_frame(now);
                     self.session.handle_bytes(bytes);
                     received = true;
@@ -236,7 +240,9 @@ impl<'a> Up<'a> {
         match command {
             Command::Declared => {
                 if let Some(declared) = self.session.declared() {
-                    self.tunnel.directory.log_declared(&self.tunnel.name, declared);
+                    self.tunnel
+                        .directory
+                        .log_declared(&self.tunnel.name, declared);
                 }
             }
             Command::Connect(slot) => self.connect(slot, now),
@@ -449,11 +455,11 @@ impl<'a> Up<'a> {
 }
 
 /// A link on which only the resets and the close of an orderly stop are still to be sent.
-pub struct Farewell {
+pub(super) struct Farewell {
     /// The link.
-    pub link: Link,
+    pub(super) link: Link,
     /// What it has not taken yet.
-    pub outbox: Deque<Bytes, OUTBOX_MAX>,
+    pub(super) outbox: Deque<Bytes, OUTBOX_MAX>,
 }
 
 fn reason(why: Ending) -> &'static str {

@@ -4,132 +4,22 @@
 //! (`handle_…`). Output: [`Command`]s ([`Session::poll_command`]), one at a time, so that the shell can stop
 //! taking them while a controller is slow, and nothing piles up.
 
-use std::fmt;
+mod command;
+mod note;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use heapless::{Deque, Vec};
 use prost::Message as _;
 
+pub use self::command::{Command, Ending};
+pub use self::note::{Note, Violation};
 use super::frame::Assembler;
 use super::ids::{ConnectionId, ServiceId, StreamId, Version};
 use super::message::{Address, Kind, Message};
 use super::streams::{Peer, Slot, Stream, StreamIndex, Streams};
 use crate::limits::{CONNECTIONS_MAX, DECLARED_MAX, SERVICES_MAX};
-
-/// What the shell must do.
-#[derive(Debug, PartialEq)]
-pub enum Command {
-    /// The tunnel's services are known (again): see [`Session::declared`].
-    Declared,
-    /// Open a TCP connection for [`Session::address`]; bytes for it may come at once.
-    Connect(Slot),
-    /// Bytes for the target, in order.
-    Deliver(Slot, Bytes),
-    /// Write out what is queued, then FIN. The slot means nothing to the session any more.
-    Finish(Slot, Ending),
-    /// A frame for the service.
-    Send(Bytes),
-    /// Something a technician should read.
-    Note(Note),
-}
-
-/// Why a connection ends, where the tunnel or the session wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The source closed it.
-    SourceReset,
-    /// The source started a new stream for the service.
-    Replaced,
-    /// The service lost something and reset the session.
-    SessionReset,
-    /// Another connection of its stream could not reach the target, so the stream is over.
-    StreamFailed,
-    /// The link is lost.
-    LinkLost,
-    /// The agent stops.
-    Stopping,
-}
-
-/// Something odd that the session dealt with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// A start with stream ID 0, which the protocol forbids.
-    StreamZero,
-    /// A start for a service that the tunnel does not declare.
-    Undeclared(Address),
-    /// A start beyond [`SERVICES_MAX`] services or [`CONNECTIONS_MAX`] connections.
-    TableFull(Address),
-    /// A connection ID that is in use already.
-    ConnectionTaken(Address),
-    /// A connection start in a stream that is not current.
-    NoStream(Address),
-    /// A connection start from a source that cannot have several (V1, V2).
-    NotMultiplexed(Address),
-    /// SERVICE_IDS with more than [`DECLARED_MAX`] services; the first ones count.
-    TooManyServices(usize),
-    /// A kind that this version does not know.
-    UnknownKind(i32),
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::StreamZero => {
-                write!(f, "ignored a start with stream ID 0, which the protocol forbids")
-            }
-            Note::Undeclared(at) => write!(
-                f,
-                "{at}: ignored a start: the tunnel does not declare this service; open the tunnel with it"
-            ),
-            Note::TableFull(at) => write!(
-                f,
-                "{at}: refused: {CONNECTIONS_MAX} connections or {SERVICES_MAX} services are in use already"
-            ),
-            Note::ConnectionTaken(at) => {
-                write!(f, "{at}: refused a connection start: this connection ID is live already")
-            }
-            Note::NoStream(at) => {
-                write!(f, "{at}: refused a connection start: this stream is not the current one")
-            }
-            Note::NotMultiplexed(at) => write!(
-                f,
-                "{at}: refused a connection start: the stream was started without a connection ID (V1, V2)"
-            ),
-            Note::TooManyServices(count) => write!(
-                f,
-                "the tunnel declares {count} services; only the first {DECLARED_MAX} are served"
-            ),
-            Note::UnknownKind(kind) => write!(f, "ignored a message of unknown type {kind}"),
-        }
-    }
-}
-
-/// Bytes that are not the protocol. The WebSocket must be closed, and opened anew.
-#[derive(Debug)]
-pub enum Violation {
-    /// A frame that is no message.
-    Unparsable {
-        /// Its length in bytes.
-        length: usize,
-        /// What the decoder said.
-        reason: prost::DecodeError,
-    },
-    /// A service ID that is no text, or too long.
-    ServiceId,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Violation::Unparsable { length, reason } => {
-                write!(f, "a frame of {length} bytes is no tunnel message: {reason}")
-            }
-            Violation::ServiceId => {
-                write!(f, "a service ID is no text of at most 128 bytes")
-            }
-        }
-    }
-}
 
 /// The rules of one tunnel over one WebSocket.
 pub struct Session {
@@ -257,7 +147,9 @@ impl Session {
             first: message.connection_id,
         });
         let opened = started.and_then(|stream| {
-            let slot = self.streams.open(stream, first_connection(peer, connection));
+            let slot = self
+                .streams
+                .open(stream, first_connection(peer, connection));
             if slot.is_none() {
                 self.streams.end(stream);
             }
@@ -292,7 +184,12 @@ impl Session {
         }
         let refusal = match self.current(message) {
             None => Note::NoStream(address),
-            Some(stream) if self.streams.stream(stream).is_none_or(|s| s.peer != Peer::V3) => {
+            Some(stream)
+                if self
+                    .streams
+                    .stream(stream)
+                    .is_none_or(|s| s.peer != Peer::V3) =>
+            {
                 Note::NotMultiplexed(address)
             }
             Some(stream) if self.streams.slot(stream, connection).is_some() => {
@@ -320,7 +217,11 @@ impl Session {
         let (stream, _) = self.streams.owner(slot)?;
         self.streams.close(slot);
         // A V1 or V2 stream is its connection; a V3 stream waits for the next.
-        if self.streams.stream(stream).is_some_and(|s| s.peer != Peer::V3) {
+        if self
+            .streams
+            .stream(stream)
+            .is_some_and(|s| s.peer != Peer::V3)
+        {
             self.streams.end(stream);
         }
         Some(Command::Finish(slot, Ending::SourceReset))
@@ -379,7 +280,10 @@ impl Session {
         let Some(address) = self.streams.address(slot) else {
             return;
         };
-        let multiplexed = self.streams.stream(stream).is_some_and(|s| s.peer == Peer::V3);
+        let multiplexed = self
+            .streams
+            .stream(stream)
+            .is_some_and(|s| s.peer == Peer::V3);
         let reset = if multiplexed {
             address.connection_reset()
         } else {
