@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{Misfit, quoted};
+use super::fault::{Faults, Misfit, Place, quoted};
 use super::target::{Host, split_port};
 
 /// The port of the service. Source: the protocol guides.
@@ -80,6 +80,44 @@ impl fmt::Display for Endpoint {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
+    }
+}
+
+/// What one level of the configuration says about the endpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Given {
+    /// Not a word; the level below decides.
+    #[default]
+    Nothing,
+    /// Something that is wrong, and is a fault already.
+    Broken,
+    /// This one.
+    Endpoint(Endpoint, Place),
+}
+
+/// The endpoint of one level, from its endpoint or its region; both at once is a fault.
+pub(super) fn choose(
+    endpoint: Option<(String, Place)>,
+    region: Option<(String, Place)>,
+    faults: &mut Faults,
+) -> Given {
+    let (parsed, place) = match (endpoint, region) {
+        (None, None) => return Given::Nothing,
+        (Some((text, place)), None) => (Endpoint::parse(&text), place),
+        (None, Some((text, place))) => (Endpoint::of_region(&text), place),
+        (Some((_, first)), Some((_, second))) => {
+            let both = Misfit::new(
+                format!("an endpoint ({first}) and a region"),
+                "one of them",
+                "delete the region if you need an endpoint of your own, else the endpoint",
+            );
+            faults.add(both.at(second));
+            return Given::Broken;
+        }
+    };
+    match faults.keep(place.clone(), parsed) {
+        Some(endpoint) => Given::Endpoint(endpoint, place),
+        None => Given::Broken,
     }
 }
 

@@ -34,11 +34,6 @@ pub enum Place {
 }
 
 impl Place {
-    /// The flag with this name.
-    pub(super) fn flag(name: &str) -> Place {
-        Place::Flag(name.to_owned())
-    }
-
     /// The line of `file`, and what stands there.
     pub(super) fn line(file: &Path, line: usize, key: &str) -> Place {
         Place::Line {
@@ -95,6 +90,12 @@ impl Misfit {
             expected: expected.into(),
             advice: advice.into(),
         }
+    }
+
+    /// The same, naming the file that a flag or a key led to.
+    pub(super) fn about(mut self, path: &Path) -> Misfit {
+        self.got = format!("{} from {}", self.got, shown(path));
+        self
     }
 
     /// The fault, now that its place is known.
@@ -161,15 +162,23 @@ impl Faults {
         }
     }
 
-    /// Whether nothing is wrong so far.
-    pub(super) fn is_none(&self) -> bool {
-        self.0.is_empty()
+    /// Whether something is wrong with this place.
+    pub(super) fn concern(&self, place: &Place) -> bool {
+        self.0.iter().any(|fault| &fault.place == place)
     }
 
-    /// They in the order of their places.
-    pub(super) fn sorted(mut self) -> Faults {
+    /// How many things are wrong so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value, if nothing is wrong; otherwise all faults in the order of their places.
+    pub(super) fn or<T>(mut self, value: Option<T>) -> Result<T, Faults> {
         self.0.sort_by(|a, b| a.place.cmp(&b.place));
-        self
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            Some(_) | None => Err(self),
+        }
     }
 
     /// Each of them.

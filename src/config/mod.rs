@@ -4,13 +4,23 @@
 //! Is responsible for: reading and checking, and for saying every fault at once. It dials nothing
 //! and starts nothing. docs/configuration.md is the reference for owners.
 
+mod document;
 mod endpoint;
 mod fault;
+mod file;
+mod flags;
+mod folder;
+mod help;
+mod load;
+mod mapping;
+mod roots;
 mod route;
 mod target;
 mod token;
 
-use std::ffi::OsString;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use log::LevelFilter;
@@ -33,16 +43,18 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// Certificates to trust beside the built-in roots; each can be a trust anchor.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// The targets that may be dialled, and no others.
+    /// The targets that may be dialled, and no others. Never empty.
     pub routes: Routes,
-    /// The token of the tunnel.
+    /// The access token of the tunnel. [`load`](Config::load) does not come without one.
     pub access_token: Option<Secret>,
     /// The client token to bring with it, if the owner gave one.
     pub client_token: Option<ClientToken>,
     /// How much is logged.
     pub log_level: LevelFilter,
-    /// The file that was read, for SIGHUP.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// Where the routes came from, for [`reload`](Config::reload).
+    origin: Origin,
 }
 
 /// What the command line asks for.
@@ -50,31 +62,27 @@ pub struct Config {
 pub enum Start {
     /// To run, and what is not wise about it.
     Run(Box<Config>, Vec<Warning>),
-    /// To print this text and exit.
+    /// To print this text on standard output and exit with 0.
     Help(String),
-    /// To print this text and exit.
+    /// To print this text on standard output and exit with 0.
     Version(String),
 }
 
-impl Config {
-    /// Reads everything. `args` is the command line without the program's name, `env` the
-    /// environment.
-    ///
-    /// # Errors
-    /// Every fault at once.
-    pub fn load(
-        args: impl Iterator<Item = OsString>,
-        env: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Start, Faults> {
-        let _ = (args, env);
-        Err(Faults::none())
-    }
+/// Where the routes come from.
+#[derive(Clone, Debug)]
+struct Origin {
+    routes: RoutesFrom,
+    /// `-b`: it holds for all routes.
+    bind: Option<Source>,
+}
 
-    /// Reads the routes again.
-    ///
-    /// # Errors
-    /// Every fault at once; the old routes stay good.
-    pub fn reload(&self) -> Result<Routes, Faults> {
-        Ok(self.routes.clone())
-    }
+/// One of the three ways to say which service leads where.
+#[derive(Clone, Debug)]
+enum RoutesFrom {
+    /// `-d`: nothing to read again.
+    Flag(mapping::Mapping),
+    /// `--config-dir`.
+    Folder(PathBuf),
+    /// The `[routes]` of this file.
+    File(PathBuf),
 }

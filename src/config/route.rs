@@ -8,7 +8,14 @@ use std::time::Duration;
 
 use super::fault::{Misfit, quoted};
 use super::target::Target;
-use crate::limits::{CONNECTIONS_MAX, SERVICE_ID_MAX, STALL_DEFAULT};
+use crate::limits::{self, SERVICE_ID_MAX, STALL_DEFAULT};
+
+/// Connections of one route at the same time: as many as the tunnel may have.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "limits.rs holds it below 256"
+)]
+pub(super) const CONNECTIONS_MAX: u16 = limits::CONNECTIONS_MAX as u16;
 
 /// Bytes of the name of a network interface, without its NUL. Source: `IFNAMSIZ` of Linux.
 const INTERFACE_MAX: usize = 15;
@@ -20,7 +27,8 @@ pub struct Route {
     pub name: String,
     /// The controller.
     pub target: Target,
-    /// Connections at the same time, 1 to [`CONNECTIONS_MAX`]. 1 makes the controller exclusive.
+    /// Connections at the same time, 1 to
+    /// [`CONNECTIONS_MAX`](limits::CONNECTIONS_MAX). 1 makes the controller exclusive.
     pub connections: u16,
     /// A controller that takes no byte for this long, with bytes waiting, is reset.
     pub stall: Duration,
@@ -38,8 +46,7 @@ impl Route {
         Route {
             name,
             target,
-            #[expect(clippy::cast_possible_truncation, reason = "at most 255, see limits")]
-            connections: CONNECTIONS_MAX as u16,
+            connections: CONNECTIONS_MAX,
             stall: STALL_DEFAULT,
             idle: None,
             pace: None,
@@ -96,7 +103,8 @@ pub struct Routes {
 
 impl Routes {
     /// Named routes; `default` is one of their names.
-    pub(super) fn named(routes: Vec<Route>, default: Option<&str>) -> Routes {
+    pub(super) fn named(mut routes: Vec<Route>, default: Option<&str>) -> Routes {
+        routes.sort_by(|a, b| a.name.cmp(&b.name));
         let named: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
         let default = match (default, named.as_slice()) {
             (Some(name), routes) => routes.iter().find(|route| route.name == name).cloned(),

@@ -1,0 +1,324 @@
+//! The text of `cellgate.toml` as a tree of keys that know their lines.
+//!
+//! Walked by hand and not by serde, which stops at the first fault.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Faults, Misfit, Place, quoted, shown};
+
+/// Bytes of a text file of the configuration.
+pub(super) const FILE_MAX: usize = 64 * 1024;
+
+/// A whole file, if it is a regular file of at most `max` bytes.
+pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
+    let unreadable = |error: std::io::Error| {
+        Misfit::new(
+            format!("no content ({error})"),
+            "a readable file",
+            "look at its path, owner and mode (`ls -l`)",
+        )
+    };
+    // Opening a FIFO waits for a writer, for ever if need be: ask first.
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Misfit::new(
+            "something else",
+            "a regular file",
+            format!("`ls -ld {}` shows what it is", shown(path)),
+        ));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() > max {
+        return Err(Misfit::new(
+            format!("more than {max} bytes"),
+            format!("at most {max} bytes"),
+            "this is not the file that was meant",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The same as text.
+pub(super) fn read_text(path: &Path) -> Result<String, Misfit> {
+    let bytes = read_bounded(path, FILE_MAX)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = line_of(error.as_bytes(), at);
+        Misfit::new(
+            format!("a byte in line {line} that is no UTF-8"),
+            "text in UTF-8",
+            "save it again as UTF-8",
+        )
+    })
+}
+
+/// The line that holds the byte at `offset`, counted from 1.
+fn line_of(text: &[u8], offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Parses the text. Every broken line becomes a fault; what stands on the other lines is returned.
+pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> Table<'t> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut broken = Vec::new();
+    for error in &errors {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        let line = line_of(text.as_bytes(), offset);
+        // One slip often gives several errors; the first says it best.
+        if broken.contains(&line) {
+            continue;
+        }
+        broken.push(line);
+        faults.add(syntax_fault(path, text, offset, line, error.message()));
+    }
+    let source = Source { path, text, broken };
+    Table {
+        source,
+        name: String::new(),
+        line: 1,
+        entries: root.into_inner(),
+        known: Vec::new(),
+    }
+}
+
+fn syntax_fault(path: &Path, text: &str, offset: usize, line: usize, message: &str) -> Fault {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = 1 + before[line_start..].chars().count();
+    let content = text.lines().nth(line - 1).unwrap_or("").trim();
+    let place = |key| Place::Line {
+        file: path.to_owned(),
+        line,
+        column: Some(column),
+        key,
+    };
+    if message == "duplicate key" {
+        let key = content.split('=').next().unwrap_or(content).trim();
+        return Misfit::new(
+            "this key a second time",
+            "each key once",
+            "keep the line that is right and delete the other",
+        )
+        .at(place(Some(key.to_owned())));
+    }
+    Misfit::new(
+        format!("{} ({message})", quoted(content)),
+        "TOML: key = \"text\", key = number, or [table]",
+        "texts, targets and durations stand in quotation marks",
+    )
+    .at(place(None))
+}
+
+/// The file that tables come from.
+#[derive(Clone)]
+struct Source<'t> {
+    path: &'t Path,
+    text: &'t str,
+    /// Lines with broken syntax.
+    broken: Vec<usize>,
+}
+
+/// One table. Its keys are taken out one by one; what is left in the end is unknown.
+pub(super) struct Table<'t> {
+    source: Source<'t>,
+    /// With a dot at the end; empty for the root.
+    name: String,
+    line: usize,
+    entries: DeTable<'t>,
+    known: Vec<&'static str>,
+}
+
+impl<'t> Table<'t> {
+    /// A text, and its place.
+    pub(super) fn text(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        faults: &mut Faults,
+    ) -> Option<(String, Place)> {
+        let (place, value) = self.take(key)?;
+        match value {
+            DeValue::String(text) => Some((text.into_owned(), place)),
+            other => {
+                let got = described(&other);
+                let advice = format!("write {key} = \"{example}\"");
+                faults.add(Misfit::new(got, "text in quotation marks", advice).at(place));
+                None
+            }
+        }
+    }
+
+    /// A whole number within `bounds`.
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        bounds: std::ops::RangeInclusive<u32>,
+        faults: &mut Faults,
+    ) -> Option<u32> {
+        let (place, value) = self.take(key)?;
+        if let DeValue::Integer(integer) = &value {
+            let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+            if let Some(number) = number.filter(|number| bounds.contains(number)) {
+                return Some(number);
+            }
+        }
+        let (least, most) = bounds.into_inner();
+        let expected = format!("a whole number from {least} to {most}");
+        let advice = format!("write for example {key} = {}", 4000.clamp(least, most));
+        faults.add(Misfit::new(described(&value), expected, advice).at(place));
+        None
+    }
+
+    /// A table within this one.
+    pub(super) fn table(&mut self, key: &'static str, faults: &mut Faults) -> Option<Table<'t>> {
+        let line = self.line_of_key(key);
+        let (place, value) = self.take(key)?;
+        self.descend(key, line.unwrap_or(self.line), place, value, faults)
+    }
+
+    /// All tables within this one, by name. Entries that are no tables are faults.
+    pub(super) fn tables(mut self, faults: &mut Faults) -> Vec<(String, Place, Table<'t>)> {
+        let mut tables = Vec::new();
+        let entries = std::mem::take(&mut self.entries);
+        for (key, value) in entries {
+            let line = self.line_at(&key, &value);
+            if self.source.broken.contains(&line) {
+                continue;
+            }
+            let name = key.into_inner().into_owned();
+            let place = self.place(&name, line);
+            let inner = self.descend(&name, line, place.clone(), value.into_inner(), faults);
+            if let Some(table) = inner {
+                tables.push((name, place, table));
+            }
+        }
+        tables
+    }
+
+    /// Whether the key is there and not yet taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Where the table stands, or a key that it lacks.
+    pub(super) fn own_place(&self, key: &str) -> Place {
+        self.place(key, self.line)
+    }
+
+    /// Whether a broken line may hold what seems to be missing.
+    pub(super) fn is_certain(&self) -> bool {
+        self.source.broken.is_empty()
+    }
+
+    /// Every key that nobody took is a fault.
+    pub(super) fn finish(self, faults: &mut Faults) {
+        for (key, value) in &self.entries {
+            let line = self.line_at(key, value);
+            if self.source.broken.contains(&line) {
+                continue;
+            }
+            let kind = if value.get_ref().is_table() {
+                "an unknown table"
+            } else {
+                "an unknown key"
+            };
+            let expected = format!("one of: {}", self.known.join(", "));
+            let advice = "correct the spelling, or delete it";
+            let place = self.place(key.get_ref(), line);
+            faults.add(Misfit::new(kind, expected, advice).at(place));
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(Place, DeValue<'t>)> {
+        self.known.push(key);
+        let line = self.line_of_key(key)?;
+        let value = self.entries.remove(key)?;
+        // The parser makes up a value where it found none.
+        if self.source.broken.contains(&line) {
+            return None;
+        }
+        Some((self.place(key, line), value.into_inner()))
+    }
+
+    fn descend(
+        &self,
+        key: &str,
+        line: usize,
+        place: Place,
+        value: DeValue<'t>,
+        faults: &mut Faults,
+    ) -> Option<Table<'t>> {
+        let name = format!("{}{}", self.name, bare_or_quoted(key));
+        match value {
+            DeValue::Table(entries) => Some(Table {
+                source: self.source.clone(),
+                name: format!("{name}."),
+                line,
+                entries,
+                known: Vec::new(),
+            }),
+            other => {
+                let advice = format!("write [{name}] on a line of its own, and its keys below");
+                faults.add(Misfit::new(described(&other), "a table", advice).at(place));
+                None
+            }
+        }
+    }
+
+    fn line_of_key(&self, key: &str) -> Option<usize> {
+        let (key, value) = self.entries.get_key_value(key)?;
+        Some(self.line_at(key, value))
+    }
+
+    /// The line of a key; of a table its header, not the first mention in a header above.
+    fn line_at(
+        &self,
+        key: &Spanned<toml::de::DeString<'t>>,
+        value: &Spanned<DeValue<'t>>,
+    ) -> usize {
+        let start = if value.get_ref().is_table() {
+            value.span().start
+        } else {
+            key.span().start
+        };
+        line_of(self.source.text.as_bytes(), start)
+    }
+
+    fn place(&self, key: &str, line: usize) -> Place {
+        let key = format!("{}{}", self.name, bare_or_quoted(key));
+        Place::line(self.source.path, line, &key)
+    }
+}
+
+/// A key as TOML wants it written.
+fn bare_or_quoted(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !key.is_empty() && key.bytes().all(plain) && key.len() <= 128 {
+        key.to_owned()
+    } else {
+        quoted(key)
+    }
+}
+
+/// A value of the wrong type, with its content where it is short.
+fn described(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the text {}", quoted(text)),
+        DeValue::Integer(number) => format!("the number {}", number.as_str()),
+        DeValue::Float(number) => format!("the number {}", number.as_str()),
+        DeValue::Boolean(truth) => format!("{truth}"),
+        DeValue::Datetime(_) => "a date or a time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

@@ -1,0 +1,423 @@
+//! How flags, file and environment become one [`Config`]: what wins, what conflicts, what lacks.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+
+use super::endpoint::{Endpoint, Given, choose};
+use super::fault::{Faults, Misfit, Place, Warning, quoted};
+use super::file::{self, Content, DEFAULT_FILE};
+use super::flags::{self, Command, Flag, Flags};
+use super::mapping::{self, Mapping};
+use super::route::{Route, Routes, Source};
+use super::token::{ClientToken, parse_access_token};
+use super::{Config, Origin, RoutesFrom, Start, folder, help, roots};
+use crate::secret::Secret;
+
+/// The environment variables of the reference.
+const ACCESS_TOKEN: &str = "AWSIOT_TUNNEL_ACCESS_TOKEN";
+const CLIENT_TOKEN: &str = "AWSIOT_TUNNEL_CLIENT_TOKEN";
+const ENDPOINT: &str = "AWSIOT_TUNNEL_ENDPOINT";
+const REGION: &str = "AWSIOT_TUNNEL_REGION";
+
+impl Config {
+    /// Reads everything. `args` is the command line without the program's name, `env` looks a
+    /// variable of the environment up.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn load(
+        args: impl Iterator<Item = OsString>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Start, Faults> {
+        let mut faults = Faults::none();
+        match flags::parse(args, &mut faults) {
+            Command::Help => Ok(Start::Help(help::HELP.to_owned())),
+            Command::Version => Ok(Start::Version(help::VERSION.to_owned())),
+            Command::Run(flags) => {
+                let mut loader = Loader {
+                    flags,
+                    env,
+                    faults,
+                    warnings: Vec::new(),
+                };
+                let config = loader.config();
+                let warnings = loader.warnings;
+                loader
+                    .faults
+                    .or(config)
+                    .map(|config| Start::Run(Box::new(config), warnings))
+            }
+        }
+    }
+
+    /// Reads the routes again, from where they came from. Nothing else changes: endpoint,
+    /// certificates and tokens take a restart.
+    ///
+    /// # Errors
+    /// Every fault of the file at once; the routes there are stay good.
+    pub fn reload(&self) -> Result<Routes, Faults> {
+        let mut faults = Faults::none();
+        let mut warnings = Vec::new();
+        let content = match &self.file {
+            Some(path) => file::read(path, &mut faults, &mut warnings),
+            None => Content::default(),
+        };
+        let routes = assemble(
+            &self.origin,
+            content.into_routes(),
+            &mut faults,
+            &mut warnings,
+        );
+        faults.or(routes)
+    }
+}
+
+struct Loader<'e> {
+    flags: Flags,
+    env: &'e dyn Fn(&str) -> Option<OsString>,
+    faults: Faults,
+    warnings: Vec<Warning>,
+}
+
+impl Loader<'_> {
+    fn config(&mut self) -> Option<Config> {
+        self.check_mode();
+        let log_level = self.log_level();
+        let bind = self.bind();
+        let mut extra_roots = self.capath();
+        let access_token = self.access_token();
+        let client_token = self.client_token();
+        let from_flags = self.endpoint_of_flags();
+
+        let file = self.file();
+        let mut content = match &file {
+            Some(path) => file::read(path, &mut self.faults, &mut self.warnings),
+            None => Content::default(),
+        };
+        let from_file = std::mem::take(&mut content.endpoint);
+        let endpoint = self.endpoint([from_flags, from_file], content.broken);
+        extra_roots.append(&mut content.extra_roots);
+        let thing = content.thing.take();
+        let routes_from = self.routes_from(file.as_deref());
+
+        let origin = Origin {
+            routes: routes_from?,
+            bind,
+        };
+        let routes = assemble(
+            &origin,
+            content.into_routes(),
+            &mut self.faults,
+            &mut self.warnings,
+        );
+        Some(Config {
+            thing,
+            endpoint: endpoint?,
+            extra_roots,
+            routes: routes?,
+            access_token: Some(access_token?),
+            client_token,
+            log_level,
+            file,
+            origin,
+        })
+    }
+
+    fn check_mode(&mut self) {
+        let Some((mode, place)) = self.flags.text(Flag::Mode, &mut self.faults) else {
+            return;
+        };
+        let advice = match mode.as_str() {
+            "dst" | "destination" => return,
+            "src" | "source" => "cellgate is the destination side; for a source run localproxy",
+            _ => "leave it out: cellgate is always the destination side",
+        };
+        let misfit = Misfit::new(quoted(&mode), "dst or destination", advice);
+        self.faults.add(misfit.at(place));
+    }
+
+    fn log_level(&mut self) -> LevelFilter {
+        let Some((text, place)) = self.flags.text(Flag::Verbose, &mut self.faults) else {
+            return LevelFilter::Info;
+        };
+        let level = match text.parse::<u8>() {
+            Ok(0) => Ok(LevelFilter::Off),
+            // The reference has a level above error, fatal, that nothing here needs.
+            Ok(1 | 2) => Ok(LevelFilter::Error),
+            Ok(3) => Ok(LevelFilter::Warn),
+            Ok(4) => Ok(LevelFilter::Info),
+            Ok(5) => Ok(LevelFilter::Debug),
+            Ok(6..) => Ok(LevelFilter::Trace),
+            Err(_) => Err(Misfit::new(
+                quoted(&text),
+                "a number from 0 to 255",
+                "4 is the usual, 6 shows everything",
+            )),
+        };
+        let level = self.faults.keep(place, level);
+        level.unwrap_or(LevelFilter::Info)
+    }
+
+    fn bind(&mut self) -> Option<Source> {
+        let (text, place) = self.flags.text(Flag::Bind, &mut self.faults)?;
+        let address = text.parse::<IpAddr>().map_err(|_| {
+            Misfit::new(
+                quoted(&text),
+                "an IP address of this gateway",
+                "for an interface write source = \"eth1\" in a route of cellgate.toml",
+            )
+        });
+        self.faults.keep(place, address).map(Source::Address)
+    }
+
+    fn capath(&mut self) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+        match self.flags.path(Flag::CaPath) {
+            Some(path) => roots::read(
+                &path,
+                &Flag::CaPath.place(),
+                &mut self.faults,
+                &mut self.warnings,
+            ),
+            None => Vec::new(),
+        }
+    }
+
+    fn access_token(&mut self) -> Option<Secret> {
+        if let Some((text, place)) = self.flags.text(Flag::AccessToken, &mut self.faults) {
+            self.warnings.push(Warning::new(format!(
+                "{place}: the access token was visible to every user of this machine until now; \
+                 prefer the variable {ACCESS_TOKEN}"
+            )));
+            return self
+                .faults
+                .keep(place, parse_access_token(Secret::new(text)));
+        }
+        if let Some((text, place)) = self.variable(ACCESS_TOKEN) {
+            return self
+                .faults
+                .keep(place, parse_access_token(Secret::new(text)));
+        }
+        if !self.faults.concern(&Flag::AccessToken.place()) {
+            let misfit = Misfit::new(
+                "no access token",
+                "the destination access token of the tunnel",
+                format!("set the variable {ACCESS_TOKEN}, or give -t"),
+            );
+            self.faults.add(misfit.at(Place::Whole));
+        }
+        None
+    }
+
+    fn client_token(&mut self) -> Option<ClientToken> {
+        let flag = self.flags.text(Flag::ClientToken, &mut self.faults);
+        let (text, place) = flag.or_else(|| self.variable(CLIENT_TOKEN))?;
+        self.faults
+            .keep(place, ClientToken::parse(Secret::new(text)))
+    }
+
+    fn endpoint_of_flags(&mut self) -> Given {
+        let endpoint = self.flags.text(Flag::Endpoint, &mut self.faults);
+        let region = self.flags.text(Flag::Region, &mut self.faults);
+        choose(endpoint, region, &mut self.faults)
+    }
+
+    /// The endpoint of the highest level that names one: flags, file, environment.
+    fn endpoint(&mut self, levels: [Given; 2], file_is_broken: bool) -> Option<Endpoint> {
+        let mut chosen: Option<(Endpoint, Place)> = None;
+        for level in levels {
+            match (level, &chosen) {
+                (Given::Nothing, _) => {}
+                (Given::Broken, _) => return None,
+                (Given::Endpoint(endpoint, place), None) => chosen = Some((endpoint, place)),
+                (Given::Endpoint(_, lower), Some((_, place))) => {
+                    let text = format!("{lower} is not used: {place} goes before it");
+                    self.warnings.push(Warning::new(text));
+                }
+            }
+        }
+        if let Some((endpoint, _)) = chosen {
+            return Some(endpoint);
+        }
+        let endpoint = self.variable(ENDPOINT);
+        let region = self.variable(REGION);
+        match choose(endpoint, region, &mut self.faults) {
+            Given::Endpoint(endpoint, _) => Some(endpoint),
+            Given::Broken => None,
+            Given::Nothing => {
+                if !file_is_broken {
+                    let misfit = Misfit::new(
+                        "neither region nor endpoint",
+                        "one of them",
+                        "give -r, or region in [tunnel] of the file",
+                    );
+                    self.faults.add(misfit.at(Place::Whole));
+                }
+                None
+            }
+        }
+    }
+
+    /// The file to read: the one that was named, or the usual one if nothing says where to.
+    fn file(&mut self) -> Option<PathBuf> {
+        let routes_elsewhere = self.flags.has(Flag::Destination) || self.flags.has(Flag::ConfigDir);
+        let named = self.flags.path(Flag::Config);
+        named.or_else(|| (!routes_elsewhere).then(|| PathBuf::from(DEFAULT_FILE)))
+    }
+
+    fn routes_from(&mut self, file: Option<&Path>) -> Option<RoutesFrom> {
+        let folder = self.flags.path(Flag::ConfigDir);
+        if let Some((text, place)) = self.flags.text(Flag::Destination, &mut self.faults) {
+            if folder.is_some() {
+                let folder = Flag::ConfigDir.place();
+                let text =
+                    format!("{folder} is not read: {place} goes before it, as in localproxy");
+                self.warnings.push(Warning::new(text));
+            }
+            return mapping::parse(&text, &place, &mut self.faults).map(RoutesFrom::Flag);
+        }
+        match (folder, file) {
+            (Some(folder), _) => Some(RoutesFrom::Folder(folder)),
+            (None, Some(file)) => Some(RoutesFrom::File(file.to_owned())),
+            (None, None) => None,
+        }
+    }
+
+    /// A variable of the environment; an empty one counts as not set, as systemd units leave them.
+    fn variable(&mut self, name: &'static str) -> Option<(String, Place)> {
+        let value = (self.env)(name).filter(|value| !value.is_empty())?;
+        let place = Place::Variable(name);
+        let text = value
+            .into_string()
+            .map_err(|_| Misfit::new("a value that is no UTF-8", "text", "set it again"));
+        let text = self.faults.keep(place.clone(), text)?;
+        Some((text, place))
+    }
+}
+
+/// What the file contributes to the routes.
+struct FileRoutes {
+    default: Option<(String, Place)>,
+    routes: Vec<Route>,
+    broken: bool,
+}
+
+impl Content {
+    fn into_routes(self) -> FileRoutes {
+        FileRoutes {
+            default: self.default,
+            routes: self.routes,
+            broken: self.broken,
+        }
+    }
+}
+
+/// The routes from where they come from, with what the file adds to them.
+fn assemble(
+    origin: &Origin,
+    file: FileRoutes,
+    faults: &mut Faults,
+    warnings: &mut Vec<Warning>,
+) -> Option<Routes> {
+    let before = faults.len();
+    let mut routes = match &origin.routes {
+        RoutesFrom::File(path) => {
+            if file.routes.is_empty() && !file.broken {
+                faults.add(no_routes().at(Place::Path(path.clone())));
+            }
+            file.routes
+        }
+        RoutesFrom::Flag(mapping) => {
+            refuse_both(&Flag::Destination.place(), &file.routes, faults);
+            match mapping {
+                Mapping::Named(routes) => routes.clone(),
+                Mapping::Bare(target) => {
+                    return bare(target, origin, file.default, faults);
+                }
+            }
+        }
+        RoutesFrom::Folder(folder) => {
+            let place = Flag::ConfigDir.place();
+            refuse_both(&place, &file.routes, faults);
+            folder::read(folder, &place, faults, warnings)
+        }
+    };
+    if let Some(bind) = &origin.bind {
+        for route in &mut routes {
+            route.source = Some(bind.clone());
+        }
+    }
+    if let Some((name, place)) = &file.default
+        && !file.broken
+        && faults.len() == before
+        && !routes.iter().any(|route| &route.name == name)
+    {
+        faults.add(dangling_default(name, &routes).at(place.clone()));
+    }
+    warn_of_shared_targets(&routes, warnings);
+    let default = file.default.as_ref().map(|(name, _)| name.as_str());
+    Some(Routes::named(routes, default))
+}
+
+fn bare(
+    target: &super::Target,
+    origin: &Origin,
+    default: Option<(String, Place)>,
+    faults: &mut Faults,
+) -> Option<Routes> {
+    if let Some((name, place)) = default {
+        faults.add(dangling_default(&name, &[]).at(place));
+    }
+    Some(Routes::bare(target.clone(), origin.bind.clone()))
+}
+
+fn no_routes() -> Misfit {
+    Misfit::new(
+        "no route",
+        "at least one: only what has a route is ever dialled",
+        "add [routes.robot1] with target = \"192.168.0.2:23\"",
+    )
+}
+
+fn refuse_both(flag: &Place, routes: &[Route], faults: &mut Faults) {
+    if let Some(route) = routes.first() {
+        let misfit = Misfit::new(
+            format!(
+                "targets beside the routes of the file, such as {}",
+                route.name
+            ),
+            "targets in one place",
+            "leave the flag out, or delete [routes] from the file",
+        );
+        faults.add(misfit.at(flag.clone()));
+    }
+}
+
+fn dangling_default(name: &str, routes: &[Route]) -> Misfit {
+    let names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+    let expected = if names.is_empty() {
+        "no default: the one bare target of -d serves every source".to_owned()
+    } else {
+        format!("the name of a route: {}", names.join(", "))
+    };
+    Misfit::new(
+        quoted(name),
+        expected,
+        "name one of them, or delete the key",
+    )
+}
+
+/// Two services of one controller are allowed, but exclusive they are only each for itself.
+fn warn_of_shared_targets(routes: &[Route], warnings: &mut Vec<Warning>) {
+    for (index, route) in routes.iter().enumerate() {
+        let earlier = routes.iter().take(index);
+        if let Some(other) = earlier.rev().find(|other| other.target == route.target) {
+            warnings.push(Warning::new(format!(
+                "the routes {} and {} both lead to {}; each counts its connections for itself",
+                other.name, route.name, route.target
+            )));
+        }
+    }
+}
