@@ -6,6 +6,7 @@
 //! - [`source`]: the source of a tunnel, with listening ports (V1, V2, V3) or as a bare WebSocket.
 //! - [`agent`]: the real agent binary as a child process.
 //! - [`controller`]: Kawasaki controllers; [`program`]: the AS programs in them; [`engineer`]: the terminal of a person.
+//! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
 //! - [`certs`]: an authority and certificates, good and wrong.
 //! - [`journal`]: the record that service, source and agent let a test wait on.
@@ -15,7 +16,9 @@ pub mod certs;
 pub mod controller;
 pub mod engineer;
 pub mod journal;
+pub mod pattern;
 pub mod program;
 pub mod service;
 pub mod source;
+pub mod target;
 pub mod wire;

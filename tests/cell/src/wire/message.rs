@@ -149,7 +149,7 @@ mod tests {
             ..Message::data(5, "ssh1", 300, &b"hi"[..])
         };
         let expected = [
-            0x00, 0x17, // 23 bytes follow
+            0x00, 0x16, // 22 bytes follow
             0x08, 0x01, // type DATA
             0x10, 0x05, // streamId 5
             0x18, 0x01, // ignorable
