@@ -27,7 +27,11 @@ pub fn tune(socket: &impl AsFd, user_timeout: Duration) -> io::Result<()> {
     setsockopt(socket, sockopt::TcpNoDelay, &true)?;
     setsockopt(socket, sockopt::KeepAlive, &true)?;
     setsockopt(socket, sockopt::TcpKeepIdle, &seconds(KEEPALIVE_IDLE))?;
-    setsockopt(socket, sockopt::TcpKeepInterval, &seconds(KEEPALIVE_INTERVAL))?;
+    setsockopt(
+        socket,
+        sockopt::TcpKeepInterval,
+        &seconds(KEEPALIVE_INTERVAL),
+    )?;
     setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
     let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
     setsockopt(socket, sockopt::TcpUserTimeout, &millis)?;

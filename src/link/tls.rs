@@ -33,20 +33,27 @@ pub fn client(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, ru
 /// What a technician can do about a failed check of the server's certificate.
 pub fn advice(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as Bad;
-    match error {
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
-            "its issuer is not known here: if the network inspects TLS, add that authority's certificate with \
-             -c/--capath or `ca`, else something stands between us and the service"
-        }
-        rustls::Error::InvalidCertificate(
-            Bad::NotValidYet
+    const ELSE: &str = "check the endpoint, and what answers in its place";
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return ELSE;
+    };
+    if matches!(bad, Bad::UnknownIssuer) {
+        "its issuer is not known here: if the network inspects TLS, add that authority's certificate with \
+         -c/--capath or `ca`, else something stands between us and the service"
+    } else if matches!(
+        bad,
+        Bad::NotValidYet
             | Bad::NotValidYetContext { .. }
             | Bad::Expired
-            | Bad::ExpiredContext { .. },
-        ) => "it is not valid at this gateway's time: check the clock",
-        rustls::Error::InvalidCertificate(
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
-        ) => "it is another host's: check the endpoint, and what answers in its place",
-        _ => "check the endpoint, and what answers in its place",
+            | Bad::ExpiredContext { .. }
+    ) {
+        "it is not valid at this gateway's time: check the clock"
+    } else if matches!(
+        bad,
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. }
+    ) {
+        "it is another host's: check the endpoint, and what answers in its place"
+    } else {
+        ELSE
     }
 }

@@ -21,7 +21,7 @@ impl Backoff {
             .saturating_mul(1u32.checked_shl(self.attempts).unwrap_or(u32::MAX))
             .min(BACKOFF_MAX);
         self.attempts = (self.attempts + 1).min(31);
-        let cap_us = cap.as_micros() as u64;
+        let cap_us = u64::try_from(cap.as_micros()).unwrap_or(u64::MAX - 1);
         let jitter = Duration::from_micros(random % (cap_us + 1));
         jitter + retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)
     }

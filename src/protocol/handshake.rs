@@ -55,7 +55,7 @@ impl Refusal {
     pub fn verdict(&self) -> Verdict {
         match self.status {
             408 | 429 => Verdict::Retry,
-            400..=499 => Verdict::Final,
+            400..=407 | 409..=428 | 430..=499 => Verdict::Final,
             _ => Verdict::Retry,
         }
     }
@@ -74,7 +74,7 @@ impl Refusal {
                  open a new tunnel or rotate the tokens"
             }
             404 | 410 => "the tunnel is closed or past its lifetime; open a new one",
-            400..=499 => "the tunnel does not take us; open a new one",
+            402..=499 => "the tunnel does not take us; open a new one",
             500..=599 => "the service is in trouble; it is tried again",
             _ => {
                 "this did not come from the tunnelling service: a captive portal or a proxy answers in its \

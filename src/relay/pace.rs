@@ -33,8 +33,13 @@ impl Pace {
         let passed = now.saturating_duration_since(self.counted).as_secs_f64();
         self.counted = now;
         self.allowance = (self.allowance + passed * self.bytes_per_second).min(self.burst);
-        // The allowance is positive and at most a fiftieth of a u32.
-        self.allowance as usize
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the allowance is positive and at most a fiftieth of a u32"
+        )]
+        let whole = self.allowance.max(0.0) as usize;
+        whole
     }
 
     /// So many bytes were written.

@@ -9,14 +9,14 @@ use tokio::time::{Sleep, sleep_until};
 
 /// A timer that is only set anew when it would fire too late. One that fires early costs a turn of the loop;
 /// setting it for every message would cost more.
-pub struct Clock {
+pub(super) struct Clock {
     sleep: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
 
 impl Clock {
     /// Not set yet.
-    pub fn new() -> Clock {
+    pub(super) fn new() -> Clock {
         Clock {
             sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
             armed: None,
@@ -24,12 +24,12 @@ impl Clock {
     }
 
     /// The time, as the rules of the tunnel count it.
-    pub fn now() -> Instant {
+    pub(super) fn now() -> Instant {
         tokio::time::Instant::now().into_std()
     }
 
     /// Wakes the task at `deadline` at the latest. Ready if that is now.
-    pub fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.armed.is_none_or(|armed| armed > deadline) {
                 self.sleep.as_mut().reset(deadline.into());

@@ -5,7 +5,7 @@
 //!
 //! States: Dialling -> Up -> (Waiting -> Dialling …) -> Over. Over is final for an access token.
 
-pub mod clock;
+mod clock;
 pub mod directory;
 pub mod order;
 mod relays;
@@ -114,7 +114,8 @@ impl Tunnel {
                 None => return self.stop().await,
                 Some(Ok(dialled)) => {
                     let since = Clock::now();
-                    let down = self.serve(dialled).await;
+                    // Boxed, like the dialling: what both need lives only as long as they do.
+                    let down = Box::pin(self.serve(dialled)).await;
                     if let Down::Stop = down {
                         return Over::Stopped;
                     }
@@ -154,8 +155,11 @@ impl Tunnel {
         let tls = Arc::clone(&self.tls);
         let access_token = Arc::clone(&self.access_token);
         let client_token = Arc::clone(&self.client_token);
-        self.meanwhile(async move { dial(&endpoint, tls, &access_token, &client_token).await })
-            .await
+        // Boxed: a TLS handshake is far larger than everything else that waits here.
+        self.meanwhile(Box::pin(async move {
+            dial(&endpoint, tls, &access_token, &client_token).await
+        }))
+        .await
     }
 
     async fn serve(&mut self, dialled: Dialled) -> Down {
