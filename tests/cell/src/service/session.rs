@@ -184,7 +184,8 @@ async fn read(mut socket: impl AsyncRead + Unpin, inbound: LineSender<Inbound>, 
         let item = match socket.read(&mut buffer[..piece]).await {
             Ok(0) => Inbound::End(Ok(())),
             Ok(length) => {
-                pacer.pass(length, bandwidth).await;
+                // The switch may have been turned while nothing came.
+                pacer.pass(length, gate.pass().await.bandwidth).await;
                 Inbound::Bytes(Bytes::copy_from_slice(&buffer[..length]))
             }
             // The end of TCP without the end of TLS.

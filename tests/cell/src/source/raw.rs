@@ -22,6 +22,7 @@ pub struct RawSource {
     socket: WebSocket,
     assembler: Assembler,
     ready: VecDeque<Message>,
+    sizes: Vec<usize>,
 }
 
 /// Why no message came.
@@ -74,6 +75,7 @@ impl RawSource {
             socket: connect(mode, &options).await?,
             assembler: Assembler::default(),
             ready: VecDeque::new(),
+            sizes: Vec::new(),
         })
     }
 
@@ -160,6 +162,11 @@ impl RawSource {
         }
     }
 
+    /// The sizes of the binary WebSocket messages read so far, bytes.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
     /// Closes the WebSocket with 1000 and waits for the answer.
     ///
     /// # Errors
@@ -190,6 +197,11 @@ impl RawSource {
                 Some(Err(error)) => return Err(RecvError::Lost(error.to_string())),
                 Some(Ok(tungstenite::Message::Binary(bytes))) => self.assemble(&bytes)?,
                 Some(Ok(tungstenite::Message::Close(frame))) => {
+                    // The library has made an answer, which is still to be sent.
+                    let flush = std::future::poll_fn(|context| {
+                        Pin::new(&mut self.socket).poll_flush(context)
+                    });
+                    let _ = timeout_at(deadline, flush).await;
                     let (code, reason) = frame.map_or((None, String::new()), |frame| {
                         (Some(frame.code.into()), frame.reason.as_str().to_owned())
                     });
@@ -213,6 +225,7 @@ impl RawSource {
     }
 
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), RecvError> {
+        self.sizes.push(bytes.len());
         self.assembler.feed(bytes);
         while let Some(body) = self.assembler.next_frame() {
             let message =
