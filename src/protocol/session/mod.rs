@@ -201,12 +201,19 @@ impl Session {
             },
         };
         // Whoever asks for a connection that there will not be must hear so, or its client waits for ever.
-        if let Note::NoStream(at)
-        | Note::NotMultiplexed(at)
-        | Note::ConnectionTaken(at)
-        | Note::TableFull(at) = &refusal
-        {
-            self.push(Command::Send(at.connection_reset()));
+        let reset = match &refusal {
+            // The source believes in a stream that is gone; only this makes it start another.
+            Note::NoStream(at) => Some(at.stream_reset()),
+            Note::NotMultiplexed(at) | Note::ConnectionTaken(at) | Note::TableFull(at) => {
+                Some(at.connection_reset())
+            }
+            Note::StreamZero
+            | Note::Undeclared(_)
+            | Note::TooManyServices(_)
+            | Note::UnknownKind(_) => None,
+        };
+        if let Some(reset) = reset {
+            self.push(Command::Send(reset));
         }
         self.push(Command::Note(refusal));
         Ok(None)

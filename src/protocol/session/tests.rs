@@ -357,12 +357,13 @@ fn a_connection_start_needs_the_current_stream() {
     let mut bench = Bench::v3();
     assert_eq!(
         bench.one(connection_start(1, "ssh", 2)),
-        [Said::ConnectionReset(1, "ssh", 2), Said::Note]
+        [Said::StreamReset(1, "ssh", 0), Said::Note],
+        "only this makes the source start a stream"
     );
     bench.one(stream_start(5, "ssh", 1));
     assert_eq!(
         bench.one(connection_start(4, "ssh", 2)),
-        [Said::ConnectionReset(4, "ssh", 2), Said::Note]
+        [Said::StreamReset(4, "ssh", 0), Said::Note]
     );
 }
 
