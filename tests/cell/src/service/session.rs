@@ -405,6 +405,8 @@ impl Judge<'_> {
             what,
         });
         self.seat.close(code, &reason);
+        // The other side is told now, however long this one takes to go.
+        self.tunnel.leave(self.mode, &self.seat.channel_id);
     }
 
     fn closed(&self, code: Option<u16>, reason: String) {

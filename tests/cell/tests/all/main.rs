@@ -2,6 +2,7 @@
 
 mod agent;
 mod handshake;
+mod reference;
 mod routing;
 mod source;
 mod switches;
