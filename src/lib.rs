@@ -7,6 +7,7 @@
 //! | [`limits`] | every bound, with unit, reason and source; the memory budget is their sum |
 //! | [`secret`], [`exit`] | what must never be shown; what the process says when it ends |
 //! | [`config`] | the owner's word: file, drop-in flags and environment become one checked `Config` |
+//! | [`argv`] | takes tokens out of the process list |
 //! | [`logging`] | one line a record, to stderr or the journal |
 //! | [`protocol`] | the rules of the tunnel, sans-io: bytes and time in, commands out |
 //! | [`socket`] | TCP options, and what the kernel tells of a connection |
@@ -25,6 +26,7 @@
 //! read behind room for the frame's head, the head is written in place, and the frame goes to the link.
 
 pub mod agent;
+pub mod argv;
 pub mod config;
 pub mod exit;
 pub mod limits;

@@ -20,7 +20,7 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
         Misfit::new(
             format!("no content ({error})"),
             "a readable file",
-            "look at its path, owner and mode (`ls -l`)",
+            "look at its path, owner and mode (`ls -l`), or name another",
         )
     };
     // Opening a FIFO waits for a writer, for ever if need be: ask first.
@@ -70,16 +70,23 @@ fn line_of(text: &[u8], offset: usize) -> usize {
 /// Parses the text. Every broken line becomes a fault; what stands on the other lines is returned.
 pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> Table<'t> {
     let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reported = Vec::new();
     let mut broken = Vec::new();
     for error in &errors {
         let offset = error.span().map_or(text.len(), |span| span.start);
         let line = line_of(text.as_bytes(), offset);
         // One slip often gives several errors; the first says it best.
-        if broken.contains(&line) {
+        if reported.contains(&line) {
             continue;
         }
-        broken.push(line);
-        faults.add(syntax_fault(path, text, offset, line, error.message()));
+        reported.push(line);
+        // A key that stands twice is there with its first value, and hides nothing.
+        if error.message() == DUPLICATE {
+            faults.add(duplicate(path, text, offset, line));
+        } else {
+            broken.push(line);
+            faults.add(syntax_fault(path, text, offset, line, error.message()));
+        }
     }
     let source = Source { path, text, broken };
     Table {
@@ -91,32 +98,51 @@ pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> T
     }
 }
 
-fn syntax_fault(path: &Path, text: &str, offset: usize, line: usize, message: &str) -> Fault {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = 1 + before[line_start..].chars().count();
-    let content = text.lines().nth(line - 1).unwrap_or("").trim();
-    let place = |key| Place::Line {
+/// What the parser says of a key that stands twice.
+const DUPLICATE: &str = "duplicate key";
+
+fn duplicate(path: &Path, text: &str, offset: usize, line: usize) -> Fault {
+    let content = line_at(text, line);
+    let key = content.split('=').next().unwrap_or(content).trim();
+    let place = Place::Line {
         file: path.to_owned(),
         line,
-        column: Some(column),
-        key,
+        column: Some(column_of(text, offset)),
+        key: Some(quoted(key).trim_matches('"').to_owned()),
     };
-    if message == "duplicate key" {
-        let key = content.split('=').next().unwrap_or(content).trim();
-        return Misfit::new(
-            "this key a second time",
-            "each key once",
-            "keep the line that is right and delete the other",
-        )
-        .at(place(Some(key.to_owned())));
-    }
     Misfit::new(
-        format!("{} ({message})", quoted(content)),
+        "this a second time",
+        "each key and each table once",
+        "keep what is right and delete the other",
+    )
+    .at(place)
+}
+
+fn syntax_fault(path: &Path, text: &str, offset: usize, line: usize, message: &str) -> Fault {
+    let place = Place::Line {
+        file: path.to_owned(),
+        line,
+        column: Some(column_of(text, offset)),
+        key: None,
+    };
+    Misfit::new(
+        format!("{} ({message})", quoted(line_at(text, line))),
         "TOML: key = \"text\", key = number, or [table]",
         "texts, targets and durations stand in quotation marks",
     )
-    .at(place(None))
+    .at(place)
+}
+
+/// The content of a line, without the blanks around it.
+fn line_at(text: &str, line: usize) -> &str {
+    text.lines().nth(line - 1).unwrap_or("").trim()
+}
+
+/// The column of the byte at `offset`, in characters and counted from 1.
+fn column_of(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    1 + before[line_start..].chars().count()
 }
 
 /// The file that tables come from.
@@ -191,12 +217,12 @@ impl<'t> Table<'t> {
         let mut tables = Vec::new();
         let entries = std::mem::take(&mut self.entries);
         for (key, value) in entries {
-            let line = self.line_at(&key, &value);
+            let line = self.line_of_entry(&key, &value);
             if self.source.broken.contains(&line) {
                 continue;
             }
             let name = key.into_inner().into_owned();
-            let place = self.place(&name, line);
+            let place = self.place_at(&name, line);
             let inner = self.descend(&name, line, place.clone(), value.into_inner(), faults);
             if let Some(table) = inner {
                 tables.push((name, place, table));
@@ -210,9 +236,14 @@ impl<'t> Table<'t> {
         self.entries.contains_key(key)
     }
 
-    /// Where the table stands, or a key that it lacks.
-    pub(super) fn own_place(&self, key: &str) -> Place {
-        self.place(key, self.line)
+    /// Where the table stands.
+    pub(super) fn place(&self) -> Place {
+        Place::line(self.source.path, self.line, self.name.trim_end_matches('.'))
+    }
+
+    /// The place of a key that the table lacks.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        self.place_at(key, self.line)
     }
 
     /// Whether a broken line may hold what seems to be missing.
@@ -223,7 +254,7 @@ impl<'t> Table<'t> {
     /// Every key that nobody took is a fault.
     pub(super) fn finish(self, faults: &mut Faults) {
         for (key, value) in &self.entries {
-            let line = self.line_at(key, value);
+            let line = self.line_of_entry(key, value);
             if self.source.broken.contains(&line) {
                 continue;
             }
@@ -234,7 +265,7 @@ impl<'t> Table<'t> {
             };
             let expected = format!("one of: {}", self.known.join(", "));
             let advice = "correct the spelling, or delete it";
-            let place = self.place(key.get_ref(), line);
+            let place = self.place_at(key.get_ref(), line);
             faults.add(Misfit::new(kind, expected, advice).at(place));
         }
     }
@@ -247,7 +278,7 @@ impl<'t> Table<'t> {
         if self.source.broken.contains(&line) {
             return None;
         }
-        Some((self.place(key, line), value.into_inner()))
+        Some((self.place_at(key, line), value.into_inner()))
     }
 
     fn descend(
@@ -277,11 +308,11 @@ impl<'t> Table<'t> {
 
     fn line_of_key(&self, key: &str) -> Option<usize> {
         let (key, value) = self.entries.get_key_value(key)?;
-        Some(self.line_at(key, value))
+        Some(self.line_of_entry(key, value))
     }
 
     /// The line of a key; of a table its header, not the first mention in a header above.
-    fn line_at(
+    fn line_of_entry(
         &self,
         key: &Spanned<toml::de::DeString<'t>>,
         value: &Spanned<DeValue<'t>>,
@@ -294,7 +325,7 @@ impl<'t> Table<'t> {
         line_of(self.source.text.as_bytes(), start)
     }
 
-    fn place(&self, key: &str, line: usize) -> Place {
+    fn place_at(&self, key: &str, line: usize) -> Place {
         let key = format!("{}{}", self.name, bare_or_quoted(key));
         Place::line(self.source.path, line, &key)
     }

@@ -34,8 +34,11 @@ pub(super) struct Content {
     pub(super) default: Option<(String, Place)>,
     pub(super) endpoint: Given,
     pub(super) extra_roots: Vec<CertificateDer<'static>>,
+    /// The routes without a fault.
     pub(super) routes: Vec<Route>,
-    /// Something is wrong with it, so that what seems to be missing may be there.
+    /// The names of all routes.
+    pub(super) names: Vec<String>,
+    /// Its syntax is broken, so that what seems to be missing may be there.
     pub(super) broken: bool,
 }
 
@@ -51,7 +54,6 @@ pub(super) fn read(path: &Path, faults: &mut Faults, warnings: &mut Vec<Warning>
 }
 
 fn parse(path: &Path, text: &str, faults: &mut Faults, warnings: &mut Vec<Warning>) -> Content {
-    let before = faults.len();
     let mut content = Content::default();
     let mut root = document::parse(path, text, faults);
     if let Some((thing, place)) = root.text("thing", "cell-0042", faults) {
@@ -59,14 +61,17 @@ fn parse(path: &Path, text: &str, faults: &mut Faults, warnings: &mut Vec<Warnin
         content.thing = faults.keep(place, checked).map(|()| thing);
     }
     content.default = root.text("default", "robot1", faults);
+    if root.has("tunnel") {
+        content.endpoint = Given::Broken;
+    }
     if let Some(tunnel) = root.table("tunnel", faults) {
         read_tunnel(tunnel, &mut content, faults, warnings);
     }
     if let Some(routes) = root.table("routes", faults) {
-        content.routes = read_routes(routes, faults);
+        read_routes(routes, &mut content, faults);
     }
+    content.broken = !root.is_certain();
     root.finish(faults);
-    content.broken = faults.len() > before;
     content
 }
 
@@ -76,28 +81,31 @@ fn read_tunnel(
     faults: &mut Faults,
     warnings: &mut Vec<Warning>,
 ) {
+    let said = table.has("endpoint") || table.has("region");
     let endpoint = table.text("endpoint", "localhost:8443", faults);
     let region = table.text("region", "eu-central-1", faults);
-    content.endpoint = choose(endpoint, region, faults);
+    content.endpoint = match choose(endpoint, region, faults) {
+        Given::Nothing if said => Given::Broken,
+        given => given,
+    };
     if let Some((path, place)) = table.text("ca", "/etc/cellgate/extra-ca.pem", faults) {
         content.extra_roots = roots::read(&PathBuf::from(path), &place, faults, warnings);
     }
     table.finish(faults);
 }
 
-fn read_routes(table: Table<'_>, faults: &mut Faults) -> Vec<Route> {
-    let place = table.own_place("");
+fn read_routes(table: Table<'_>, content: &mut Content, faults: &mut Faults) {
+    let place = table.place();
     let tables = table.tables(faults);
     if tables.len() > ROUTES_MAX {
         faults.add(too_many(tables.len()).at(place));
     }
-    let mut routes = Vec::new();
     for (name, place, table) in tables {
+        content.names.push(name.clone());
         let named = faults.keep(place, check_name("service ID", &name));
         let route = read_route(table, name, faults);
-        routes.extend(named.and(route));
+        content.routes.extend(named.and(route));
     }
-    routes
 }
 
 /// The fault of a number of routes past [`ROUTES_MAX`].
@@ -111,7 +119,7 @@ pub(super) fn too_many(routes: usize) -> Misfit {
 
 fn read_route(mut table: Table<'_>, name: String, faults: &mut Faults) -> Option<Route> {
     if !table.has("target") && table.is_certain() {
-        faults.add(missing_target().at(table.own_place("target")));
+        faults.add(missing_target().at(table.place_of("target")));
     }
     let target = table
         .text("target", "192.168.0.2:23", faults)

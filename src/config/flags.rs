@@ -213,6 +213,8 @@ fn take_flag(parser: &mut Parser, flags: &mut Flags, written: &Written, faults: 
         if written.is(refused.short, refused.long) {
             if refused.has_value {
                 value(parser);
+            } else {
+                parser.optional_value();
             }
             let place = Place::Flag(spelled(refused.short, refused.long));
             let misfit = Misfit::new("a flag that is refused", refused.expected, refused.advice);

@@ -10,10 +10,11 @@ use super::endpoint::{Endpoint, Given, choose};
 use super::fault::{Faults, Misfit, Place, Warning, quoted};
 use super::file::{self, Content, DEFAULT_FILE};
 use super::flags::{self, Command, Flag, Flags};
-use super::mapping::{self, Mapping};
-use super::route::{Route, Routes, Source};
+use super::mapping;
+use super::origin::{Origin, RoutesFrom};
+use super::route::{Routes, Source};
 use super::token::{ClientToken, parse_access_token};
-use super::{Config, Origin, RoutesFrom, Start, folder, help, roots};
+use super::{Config, Start, help, roots};
 use crate::secret::Secret;
 
 /// The environment variables of the reference.
@@ -65,12 +66,7 @@ impl Config {
             Some(path) => file::read(path, &mut faults, &mut warnings),
             None => Content::default(),
         };
-        let routes = assemble(
-            &self.origin,
-            content.into_routes(),
-            &mut faults,
-            &mut warnings,
-        );
+        let routes = self.origin.routes(content, &mut faults, &mut warnings);
         faults.or(routes)
     }
 }
@@ -107,12 +103,7 @@ impl Loader<'_> {
             routes: routes_from?,
             bind,
         };
-        let routes = assemble(
-            &origin,
-            content.into_routes(),
-            &mut self.faults,
-            &mut self.warnings,
-        );
+        let routes = origin.routes(content, &mut self.faults, &mut self.warnings);
         Some(Config {
             thing,
             endpoint: endpoint?,
@@ -200,7 +191,8 @@ impl Loader<'_> {
                 .faults
                 .keep(place, parse_access_token(Secret::new(text)));
         }
-        if !self.faults.concern(&Flag::AccessToken.place()) {
+        let places = [Flag::AccessToken.place(), Place::Variable(ACCESS_TOKEN)];
+        if !places.iter().any(|place| self.faults.concern(place)) {
             let misfit = Misfit::new(
                 "no access token",
                 "the destination access token of the tunnel",
@@ -221,7 +213,14 @@ impl Loader<'_> {
     fn endpoint_of_flags(&mut self) -> Given {
         let endpoint = self.flags.text(Flag::Endpoint, &mut self.faults);
         let region = self.flags.text(Flag::Region, &mut self.faults);
-        choose(endpoint, region, &mut self.faults)
+        let places = [Flag::Endpoint.place(), Flag::Region.place()];
+        match choose(endpoint, region, &mut self.faults) {
+            // A flag without its value.
+            Given::Nothing if places.iter().any(|place| self.faults.concern(place)) => {
+                Given::Broken
+            }
+            given => given,
+        }
     }
 
     /// The endpoint of the highest level that names one: flags, file, environment.
@@ -262,9 +261,14 @@ impl Loader<'_> {
 
     /// The file to read: the one that was named, or the usual one if nothing says where to.
     fn file(&mut self) -> Option<PathBuf> {
-        let routes_elsewhere = self.flags.has(Flag::Destination) || self.flags.has(Flag::ConfigDir);
-        let named = self.flags.path(Flag::Config);
-        named.or_else(|| (!routes_elsewhere).then(|| PathBuf::from(DEFAULT_FILE)))
+        if let Some(named) = self.flags.path(Flag::Config) {
+            return Some(named);
+        }
+        // One of these without its value is a fault already, and no reason to read another file.
+        let silent = [Flag::Config, Flag::Destination, Flag::ConfigDir]
+            .iter()
+            .all(|flag| !self.flags.has(*flag) && !self.faults.concern(&flag.place()));
+        silent.then(|| PathBuf::from(DEFAULT_FILE))
     }
 
     fn routes_from(&mut self, file: Option<&Path>) -> Option<RoutesFrom> {
@@ -294,130 +298,5 @@ impl Loader<'_> {
             .map_err(|_| Misfit::new("a value that is no UTF-8", "text", "set it again"));
         let text = self.faults.keep(place.clone(), text)?;
         Some((text, place))
-    }
-}
-
-/// What the file contributes to the routes.
-struct FileRoutes {
-    default: Option<(String, Place)>,
-    routes: Vec<Route>,
-    broken: bool,
-}
-
-impl Content {
-    fn into_routes(self) -> FileRoutes {
-        FileRoutes {
-            default: self.default,
-            routes: self.routes,
-            broken: self.broken,
-        }
-    }
-}
-
-/// The routes from where they come from, with what the file adds to them.
-fn assemble(
-    origin: &Origin,
-    file: FileRoutes,
-    faults: &mut Faults,
-    warnings: &mut Vec<Warning>,
-) -> Option<Routes> {
-    let before = faults.len();
-    let mut routes = match &origin.routes {
-        RoutesFrom::File(path) => {
-            if file.routes.is_empty() && !file.broken {
-                faults.add(no_routes().at(Place::Path(path.clone())));
-            }
-            file.routes
-        }
-        RoutesFrom::Flag(mapping) => {
-            refuse_both(&Flag::Destination.place(), &file.routes, faults);
-            match mapping {
-                Mapping::Named(routes) => routes.clone(),
-                Mapping::Bare(target) => {
-                    return bare(target, origin, file.default, faults);
-                }
-            }
-        }
-        RoutesFrom::Folder(folder) => {
-            let place = Flag::ConfigDir.place();
-            refuse_both(&place, &file.routes, faults);
-            folder::read(folder, &place, faults, warnings)
-        }
-    };
-    if let Some(bind) = &origin.bind {
-        for route in &mut routes {
-            route.source = Some(bind.clone());
-        }
-    }
-    if let Some((name, place)) = &file.default
-        && !file.broken
-        && faults.len() == before
-        && !routes.iter().any(|route| &route.name == name)
-    {
-        faults.add(dangling_default(name, &routes).at(place.clone()));
-    }
-    warn_of_shared_targets(&routes, warnings);
-    let default = file.default.as_ref().map(|(name, _)| name.as_str());
-    Some(Routes::named(routes, default))
-}
-
-fn bare(
-    target: &super::Target,
-    origin: &Origin,
-    default: Option<(String, Place)>,
-    faults: &mut Faults,
-) -> Option<Routes> {
-    if let Some((name, place)) = default {
-        faults.add(dangling_default(&name, &[]).at(place));
-    }
-    Some(Routes::bare(target.clone(), origin.bind.clone()))
-}
-
-fn no_routes() -> Misfit {
-    Misfit::new(
-        "no route",
-        "at least one: only what has a route is ever dialled",
-        "add [routes.robot1] with target = \"192.168.0.2:23\"",
-    )
-}
-
-fn refuse_both(flag: &Place, routes: &[Route], faults: &mut Faults) {
-    if let Some(route) = routes.first() {
-        let misfit = Misfit::new(
-            format!(
-                "targets beside the routes of the file, such as {}",
-                route.name
-            ),
-            "targets in one place",
-            "leave the flag out, or delete [routes] from the file",
-        );
-        faults.add(misfit.at(flag.clone()));
-    }
-}
-
-fn dangling_default(name: &str, routes: &[Route]) -> Misfit {
-    let names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
-    let expected = if names.is_empty() {
-        "no default: the one bare target of -d serves every source".to_owned()
-    } else {
-        format!("the name of a route: {}", names.join(", "))
-    };
-    Misfit::new(
-        quoted(name),
-        expected,
-        "name one of them, or delete the key",
-    )
-}
-
-/// Two services of one controller are allowed, but exclusive they are only each for itself.
-fn warn_of_shared_targets(routes: &[Route], warnings: &mut Vec<Warning>) {
-    for (index, route) in routes.iter().enumerate() {
-        let earlier = routes.iter().take(index);
-        if let Some(other) = earlier.rev().find(|other| other.target == route.target) {
-            warnings.push(Warning::new(format!(
-                "the routes {} and {} both lead to {}; each counts its connections for itself",
-                other.name, route.name, route.target
-            )));
-        }
     }
 }

@@ -13,6 +13,7 @@ mod folder;
 mod help;
 mod load;
 mod mapping;
+mod origin;
 mod roots;
 mod route;
 mod target;
@@ -54,7 +55,7 @@ pub struct Config {
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Where the routes came from, for [`reload`](Config::reload).
-    origin: Origin,
+    origin: origin::Origin,
 }
 
 /// What the command line asks for.
@@ -66,23 +67,4 @@ pub enum Start {
     Help(String),
     /// To print this text on standard output and exit with 0.
     Version(String),
-}
-
-/// Where the routes come from.
-#[derive(Clone, Debug)]
-struct Origin {
-    routes: RoutesFrom,
-    /// `-b`: it holds for all routes.
-    bind: Option<Source>,
-}
-
-/// One of the three ways to say which service leads where.
-#[derive(Clone, Debug)]
-enum RoutesFrom {
-    /// `-d`: nothing to read again.
-    Flag(mapping::Mapping),
-    /// `--config-dir`.
-    Folder(PathBuf),
-    /// The `[routes]` of this file.
-    File(PathBuf),
 }
