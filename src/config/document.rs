@@ -103,12 +103,16 @@ const DUPLICATE: &str = "duplicate key";
 
 fn duplicate(path: &Path, text: &str, offset: usize, line: usize) -> Fault {
     let content = line_at(text, line);
-    let key = content.split('=').next().unwrap_or(content).trim();
+    let key = match content.split_once('=') {
+        // The parser does not say in which table: the last header above does.
+        Some((key, _)) => format!("{}{}", header_above(text, line), key.trim()),
+        None => content.trim_matches(['[', ']']).to_owned(),
+    };
     let place = Place::Line {
         file: path.to_owned(),
         line,
         column: Some(column_of(text, offset)),
-        key: Some(quoted(key).trim_matches('"').to_owned()),
+        key: Some(quoted(&key).trim_matches('"').to_owned()),
     };
     Misfit::new(
         "this a second time",
@@ -131,6 +135,15 @@ fn syntax_fault(path: &Path, text: &str, offset: usize, line: usize, message: &s
         "texts, targets and durations stand in quotation marks",
     )
     .at(place)
+}
+
+/// The table that a line stands in, with a dot at the end.
+fn header_above(text: &str, line: usize) -> String {
+    let above = text.lines().take(line - 1);
+    let headers = above.filter_map(|line| line.trim().strip_prefix('['));
+    let last = headers.last().and_then(|header| header.split_once(']'));
+    last.map(|(name, _)| format!("{}.", name.trim()))
+        .unwrap_or_default()
 }
 
 /// The content of a line, without the blanks around it.
@@ -173,15 +186,13 @@ impl<'t> Table<'t> {
         faults: &mut Faults,
     ) -> Option<(String, Place)> {
         let (place, value) = self.take(key)?;
-        match value {
-            DeValue::String(text) => Some((text.into_owned(), place)),
-            other => {
-                let got = described(&other);
-                let advice = format!("write {key} = \"{example}\"");
-                faults.add(Misfit::new(got, "text in quotation marks", advice).at(place));
-                None
-            }
+        let got = described(&value);
+        if let DeValue::String(text) = value {
+            return Some((text.into_owned(), place));
         }
+        let advice = format!("write {key} = \"{example}\"");
+        faults.add(Misfit::new(got, "text in quotation marks", advice).at(place));
+        None
     }
 
     /// A whole number within `bounds`.
@@ -290,20 +301,19 @@ impl<'t> Table<'t> {
         faults: &mut Faults,
     ) -> Option<Table<'t>> {
         let name = format!("{}{}", self.name, bare_or_quoted(key));
-        match value {
-            DeValue::Table(entries) => Some(Table {
+        let got = described(&value);
+        if let DeValue::Table(entries) = value {
+            return Some(Table {
                 source: self.source.clone(),
                 name: format!("{name}."),
                 line,
                 entries,
                 known: Vec::new(),
-            }),
-            other => {
-                let advice = format!("write [{name}] on a line of its own, and its keys below");
-                faults.add(Misfit::new(described(&other), "a table", advice).at(place));
-                None
-            }
+            });
         }
+        let advice = format!("write [{name}] on a line of its own, and its keys below");
+        faults.add(Misfit::new(got, "a table", advice).at(place));
+        None
     }
 
     fn line_of_key(&self, key: &str) -> Option<usize> {

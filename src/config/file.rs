@@ -84,10 +84,10 @@ fn read_tunnel(
     let said = table.has("endpoint") || table.has("region");
     let endpoint = table.text("endpoint", "localhost:8443", faults);
     let region = table.text("region", "eu-central-1", faults);
-    content.endpoint = match choose(endpoint, region, faults) {
-        Given::Nothing if said => Given::Broken,
-        given => given,
-    };
+    content.endpoint = choose(endpoint, region, faults);
+    if said && content.endpoint == Given::Nothing {
+        content.endpoint = Given::Broken;
+    }
     if let Some((path, place)) = table.text("ca", "/etc/cellgate/extra-ca.pem", faults) {
         content.extra_roots = roots::read(&PathBuf::from(path), &place, faults, warnings);
     }

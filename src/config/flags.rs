@@ -174,8 +174,9 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>, faults: &mut Faults) -
                 faults.add(stray(&value.to_string_lossy()));
                 continue;
             }
-            Err(error) => {
-                faults.add(unused_value(&error));
+            // The error holds the value, which may be a token, and must not be shown.
+            Err(_) => {
+                faults.add(stray(""));
                 continue;
             }
         };
@@ -269,18 +270,4 @@ fn stray(value: &str) -> super::Fault {
     let got = format!("a word of {} bytes that belongs to no flag", value.len());
     Misfit::new(got, "flags and their values", "see `cellgate --help`")
         .at(Place::Flag("command line".to_owned()))
-}
-
-/// `--help=x`, and `=` between a letter and nothing.
-fn unused_value(error: &lexopt::Error) -> super::Fault {
-    let place = match error {
-        lexopt::Error::UnexpectedValue { option, .. } => option.escape_debug().to_string(),
-        _ => "command line".to_owned(),
-    };
-    Misfit::new(
-        "a value it does not take",
-        "the flag alone",
-        "see `cellgate --help`",
-    )
-    .at(Place::Flag(place))
 }

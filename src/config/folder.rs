@@ -28,8 +28,8 @@ pub(super) fn read(
 ) -> Vec<Route> {
     let mut files = Vec::new();
     let mut budget = ENTRIES_MAX;
-    if let Err(fault) = collect(folder, DEPTH_MAX, &mut budget, &mut files) {
-        faults.add(fault);
+    if let Err(misfit) = collect(folder, DEPTH_MAX, &mut budget, &mut files) {
+        faults.add(misfit.at(flag.clone()));
         return Vec::new();
     }
     files.sort();
@@ -65,15 +65,14 @@ fn collect(
     depth: usize,
     budget: &mut usize,
     files: &mut Vec<PathBuf>,
-) -> Result<(), super::Fault> {
-    let place = || Place::Path(folder.to_owned());
+) -> Result<(), Misfit> {
     let unreadable = |error: std::io::Error| {
         Misfit::new(
             format!("no content ({error})"),
             "a readable folder",
             "look at its path, owner and mode (`ls -ld`)",
         )
-        .at(place())
+        .about(folder)
     };
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -84,7 +83,7 @@ fn collect(
                 format!("at most {ENTRIES_MAX}, in at most {DEPTH_MAX} levels"),
                 "give the folder that holds nothing but mappings",
             );
-            return Err(misfit.at(place()));
+            return Err(misfit.about(folder));
         }
         *budget -= 1;
         let path = entry.path();

@@ -51,11 +51,10 @@ Refused, each with its reason: -k, -s, -y, --settings-json,
 --export-default-settings.
 
 Exit: 0 stopped in order; 69 the service refused the token; 78 faults in the
-configuration, all named on standard error.
-";
+configuration, all named on standard error.";
 
 /// Name and version.
-pub(super) const VERSION: &str = concat!("cellgate ", env!("CARGO_PKG_VERSION"), "\n");
+pub(super) const VERSION: &str = concat!("cellgate ", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {

@@ -214,13 +214,12 @@ impl Loader<'_> {
         let endpoint = self.flags.text(Flag::Endpoint, &mut self.faults);
         let region = self.flags.text(Flag::Region, &mut self.faults);
         let places = [Flag::Endpoint.place(), Flag::Region.place()];
-        match choose(endpoint, region, &mut self.faults) {
-            // A flag without its value.
-            Given::Nothing if places.iter().any(|place| self.faults.concern(place)) => {
-                Given::Broken
-            }
-            given => given,
+        let given = choose(endpoint, region, &mut self.faults);
+        // A flag without its value is a fault already.
+        if given == Given::Nothing && places.iter().any(|place| self.faults.concern(place)) {
+            return Given::Broken;
         }
+        given
     }
 
     /// The endpoint of the highest level that names one: flags, file, environment.

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
 use super::document::read_bounded;
-use super::fault::{Fault, Faults, Misfit, Place, Warning, shown};
+use super::fault::{Faults, Misfit, Place, Warning, shown};
 
 /// Bytes of one PEM file. The bundle of a whole distribution has 220 KiB.
 const PEM_MAX: usize = 1024 * 1024;
@@ -90,8 +90,8 @@ impl Roots<'_> {
         };
         let mut count = 0;
         for certificate in CertificateDer::pem_slice_iter(&bytes) {
-            if let Err(fault) = self.take(path, count + 1, certificate) {
-                faults.add(fault);
+            if let Err(misfit) = self.take(path, count + 1, certificate) {
+                faults.add(misfit.at(self.place.clone()));
                 return None;
             }
             count += 1;
@@ -104,7 +104,7 @@ impl Roots<'_> {
         path: &Path,
         number: usize,
         certificate: Result<CertificateDer<'static>, pem::Error>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Misfit> {
         let broken = |reason: String| {
             Misfit::new(
                 format!(
@@ -114,7 +114,6 @@ impl Roots<'_> {
                 "a whole X.509 certificate in PEM",
                 "copy the file again; `openssl x509 -text -in FILE` must show it",
             )
-            .at(self.place.clone())
         };
         let certificate = certificate.map_err(|error| broken(reason_of(&error)))?;
         RootCertStore::empty()
@@ -130,7 +129,7 @@ impl Roots<'_> {
                 format!("at most {CERTIFICATES_MAX}"),
                 "the public roots are built in: name only your own",
             );
-            return Err(misfit.at(self.place.clone()));
+            return Err(misfit);
         }
         self.found.push(certificate);
         Ok(())

@@ -189,7 +189,7 @@ fn parse_port(text: &str) -> Result<u16, Misfit> {
         Ok(_) | Err(_) => Err(Misfit::new(
             format!("the port {}", quoted(text)),
             "a port from 1 to 65535",
-            "a Kawasaki controller listens on 23",
+            "a Kawasaki controller listens on 23, the tunnelling service on 443",
         )),
     }
 }
