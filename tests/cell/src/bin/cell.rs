@@ -1,1 +1,7 @@
-fn main() {}
+//! `cargo cell`: see the module `demo`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cell::demo::main()
+}
