@@ -94,7 +94,8 @@ async fn play(stage: &Stage, options: &Options, screen: &Screen) -> Result<(), F
 async fn stay_up(stage: &mut Stage, screen: &Screen) -> Result<(), Failure> {
     stage.invite(screen);
     tokio::select! {
-        () = interrupted() => {}
+        // The terminal has written "^C" without a line end.
+        () = interrupted() => screen.line(""),
         failure = stage.attend(screen) => return Err(failure),
     }
     stage.stop(STOP).await
