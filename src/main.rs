@@ -14,7 +14,7 @@ const RESOLVER_STACK: usize = 128 * 1024;
 const RESOLVERS: usize = 2;
 
 fn main() -> ExitCode {
-    let start = Config::load(std::env::args_os(), &|name| std::env::var_os(name));
+    let start = Config::load(std::env::args_os().skip(1), &|name| std::env::var_os(name));
     let (mut config, warnings) = match start {
         Ok(Start::Run(config, warnings)) => (config, warnings),
         Ok(Start::Help(text) | Start::Version(text)) => {
