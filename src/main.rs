@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cellgate::config::{Config, Start};
-use cellgate::{agent, exit, logging, tunnel};
+use cellgate::{agent, argv, exit, logging, tunnel};
 use log::{error, info, warn};
 
 /// Bytes of stack for the threads that resolve names; the agent itself runs on the main thread alone.
@@ -15,6 +15,8 @@ const RESOLVERS: usize = 2;
 
 fn main() -> ExitCode {
     let start = Config::load(std::env::args_os().skip(1), &|name| std::env::var_os(name));
+    // Before anything that takes time: until then every user of the machine can read the tokens.
+    let wiped = argv::wipe();
     let (mut config, warnings) = match start {
         Ok(Start::Run(config, warnings)) => (config, warnings),
         Ok(Start::Help(text) | Start::Version(text)) => {
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
         }
     };
     logging::start(config.log_level);
+    if let Err(reason) = wiped {
+        warn!("{reason}");
+    }
     for warning in warnings {
         warn!("{warning}");
     }
