@@ -9,10 +9,13 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults, Misfit, Place, quoted, shown};
+use super::fault::{Fault, Faults, Misfit, Place, quoted, shown, shown_key};
 
 /// Bytes of a text file of the configuration.
 pub(super) const FILE_MAX: usize = 64 * 1024;
+
+/// Broken lines that are looked at. A file with more is no configuration at all.
+const ERRORS_MAX: usize = 100;
 
 /// A whole file, if it is a regular file of at most `max` bytes.
 pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
@@ -72,7 +75,7 @@ pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> T
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reported = Vec::new();
     let mut broken = Vec::new();
-    for error in &errors {
+    for error in errors.iter().take(ERRORS_MAX) {
         let offset = error.span().map_or(text.len(), |span| span.start);
         let line = line_of(text.as_bytes(), offset);
         // One slip often gives several errors; the first says it best.
@@ -300,7 +303,7 @@ impl<'t> Table<'t> {
         value: DeValue<'t>,
         faults: &mut Faults,
     ) -> Option<Table<'t>> {
-        let name = format!("{}{}", self.name, bare_or_quoted(key));
+        let name = format!("{}{}", self.name, shown_key(key));
         let got = described(&value);
         if let DeValue::Table(entries) = value {
             return Some(Table {
@@ -336,18 +339,8 @@ impl<'t> Table<'t> {
     }
 
     fn place_at(&self, key: &str, line: usize) -> Place {
-        let key = format!("{}{}", self.name, bare_or_quoted(key));
+        let key = format!("{}{}", self.name, shown_key(key));
         Place::line(self.source.path, line, &key)
-    }
-}
-
-/// A key as TOML wants it written.
-fn bare_or_quoted(key: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if !key.is_empty() && key.bytes().all(plain) && key.len() <= 128 {
-        key.to_owned()
-    } else {
-        quoted(key)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::limits::SERVICE_ID_MAX;
+
 /// Characters of a wrong value that a fault repeats.
 const QUOTED_MAX: usize = 60;
 
@@ -226,6 +228,16 @@ pub(super) fn quoted(value: &str) -> String {
     let start: String = chars.by_ref().take(QUOTED_MAX).collect();
     let cut = if chars.next().is_some() { "…" } else { "" };
     format!("\"{}{cut}\"", start.escape_debug())
+}
+
+/// A key as TOML wants it written.
+pub(super) fn shown_key(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !key.is_empty() && key.bytes().all(plain) && key.len() <= SERVICE_ID_MAX {
+        key.to_owned()
+    } else {
+        quoted(key)
+    }
 }
 
 /// A path without what could break a line.

@@ -53,7 +53,12 @@ pub(super) fn read(path: &Path, faults: &mut Faults, warnings: &mut Vec<Warning>
     parse(path, &text, faults, warnings)
 }
 
-fn parse(path: &Path, text: &str, faults: &mut Faults, warnings: &mut Vec<Warning>) -> Content {
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    faults: &mut Faults,
+    warnings: &mut Vec<Warning>,
+) -> Content {
     let mut content = Content::default();
     let mut root = document::parse(path, text, faults);
     if let Some((thing, place)) = root.text("thing", "cell-0042", faults) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::document;
-use super::fault::{Faults, Misfit, Place, Warning, quoted, shown};
+use super::fault::{Faults, Misfit, Place, Warning, quoted, shown, shown_key};
 use super::file::too_many;
 use super::mapping::parse_pair;
 use super::route::Route;
@@ -98,14 +98,20 @@ fn collect(
 
 /// The mappings found so far, and where each stood.
 #[derive(Default)]
-struct Map {
+pub(super) struct Map {
     routes: Vec<Route>,
     places: HashMap<String, Place>,
 }
 
 impl Map {
     /// Reads one file as boost's `read_ini` does: comments with `;` or `#`, blanks trimmed.
-    fn parse(&mut self, file: &Path, text: &str, faults: &mut Faults, warnings: &mut Vec<Warning>) {
+    pub(super) fn parse(
+        &mut self,
+        file: &Path,
+        text: &str,
+        faults: &mut Faults,
+        warnings: &mut Vec<Warning>,
+    ) {
         let mut section = None;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -145,7 +151,7 @@ impl Map {
             return;
         };
         let service = service.trim();
-        let place = Place::line(file, number, service);
+        let place = Place::line(file, number, &shown_key(service));
         let Some(route) = parse_pair(service, target.trim(), &place, faults) else {
             return;
         };

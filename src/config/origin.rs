@@ -117,7 +117,8 @@ fn dangling_default(name: &str, names: &[String]) -> Misfit {
     let expected = if names.is_empty() {
         "no default: the one bare target of -d serves every source".to_owned()
     } else {
-        format!("the name of a route: {}", names.join(", "))
+        let names = names.join(", ");
+        format!("the name of a route: {}", names.escape_debug())
     };
     Misfit::new(
         quoted(name),

@@ -57,3 +57,257 @@ fn every_fault_at_once() {
     let faults = load(&["--config", &file], &[]).expect_err("a bad file");
     assert_eq!(faults.to_string().replace(&file, "FILE"), SAID.trim_end());
 }
+
+#[test]
+fn each_fault_has_its_line_and_key() {
+    const HEAD: &str = "tunnel.region = \"eu-central-1\"\n[routes.r]\ntarget = \"h:1\"\n";
+    let folder = Folder::new("lines");
+    for (line, said) in [
+        // Wrong values.
+        ("stall = \"0s\"", ":4: routes.r.stall: got \"0s\"; "),
+        ("stall = \"2h\"", ":4: routes.r.stall: got \"2h\"; "),
+        ("stall = \"10\"", ":4: routes.r.stall: got \"10\"; "),
+        ("stall = \"\"", ":4: routes.r.stall: got \"\"; "),
+        ("stall = \"-1s\"", ":4: routes.r.stall: got \"-1s\"; "),
+        ("idle = \"25h\"", ":4: routes.r.idle: got \"25h\"; "),
+        (
+            "idle = \"99999999999999999999s\"",
+            ":4: routes.r.idle: got ",
+        ),
+        (
+            "connections = 0",
+            ":4: routes.r.connections: got the number 0; ",
+        ),
+        (
+            "connections = 65",
+            ":4: routes.r.connections: got the number 65; ",
+        ),
+        (
+            "connections = -1",
+            ":4: routes.r.connections: got the number -1; ",
+        ),
+        (
+            "connections = 99999999999999999999",
+            ":4: routes.r.connections: got the number 9",
+        ),
+        ("pace = 0", ":4: routes.r.pace: got the number 0; "),
+        (
+            "pace = 4294967296",
+            ":4: routes.r.pace: got the number 4294967296; ",
+        ),
+        ("source = \"\"", ":4: routes.r.source: got \"\"; "),
+        (
+            "source = \"192.168.0\"",
+            ":4: routes.r.source: got \"192.168.0\"; ",
+        ),
+        ("source = \"192.168.0.1:23\"", ":4: routes.r.source: got "),
+        (
+            "source = \"an-interface-too-long\"",
+            ":4: routes.r.source: got ",
+        ),
+        // Wrong types.
+        (
+            "stall = 10",
+            ":4: routes.r.stall: got the number 10; expected text",
+        ),
+        (
+            "stall = 1.5",
+            ":4: routes.r.stall: got the number 1.5; expected text",
+        ),
+        (
+            "stall = [\"1s\"]",
+            ":4: routes.r.stall: got a list; expected text",
+        ),
+        (
+            "stall = {}",
+            ":4: routes.r.stall: got a table; expected text",
+        ),
+        (
+            "stall = 07:32:00",
+            ":4: routes.r.stall: got a date or a time; ",
+        ),
+        (
+            "connections = \"1\"",
+            ":4: routes.r.connections: got the text \"1\"; ",
+        ),
+        ("connections = true", ":4: routes.r.connections: got true; "),
+        (
+            "connections = 1.0",
+            ":4: routes.r.connections: got the number 1.0; ",
+        ),
+        // Unknown and repeated keys.
+        (
+            "Stall = \"10s\"",
+            ":4: routes.r.Stall: got an unknown key; ",
+        ),
+        (
+            "\"st\\nall\" = \"10s\"",
+            ":4: routes.r.\"st\\nall\": got an unknown key; ",
+        ),
+        ("stall.max = \"10s\"", ":4: routes.r.stall: got a table; "),
+        (
+            "target = \"h:2\"",
+            ":4:1: routes.r.target: got this a second time; ",
+        ),
+        ("[routes.r]", ":4:9: routes.r: got this a second time; "),
+        ("[tunnel]", ":4:2: tunnel: got this a second time; "),
+        ("[proxy]", ":4: proxy: got an unknown table; "),
+        ("[access]", ":4: access: got an unknown table; "),
+        ("[places]", ":4: places: got an unknown table; "),
+        ("[paths]", ":4: paths: got an unknown table; "),
+        ("[[notify]]", ":4: notify: got an unknown key; "),
+        (
+            "[routes.r.inner]",
+            ":4: routes.r.inner: got an unknown table; ",
+        ),
+        // Routes.
+        ("[routes.q]", ":4: routes.q.target: got nothing; "),
+        (
+            "[routes.q]\ntarget = 23",
+            ":5: routes.q.target: got the number 23; ",
+        ),
+        (
+            "[routes.q]\ntarget = \"h\"",
+            ":5: routes.q.target: got \"h\" (there is no port); ",
+        ),
+        (
+            "[routes.\"\"]\ntarget = \"h:1\"",
+            ":4: routes.\"\": got \"\"; expected a service ID",
+        ),
+        (
+            "[routes.\"a.b\"]\ntarget = \"h:1\"",
+            ":4: routes.\"a.b\": got \"a.b\"; ",
+        ),
+        // Syntax.
+        ("stall = 10s", ":4:9: got \"stall = 10s\" ("),
+        ("stall", ":4:6: got \"stall\" ("),
+        ("stall = \"10s", ":4:13: got "),
+        ("[routes.q", ":4:10: got \"[routes.q\" ("),
+        ("= 3", ":4:1: got \"= 3\" ("),
+        ("\u{1}", ":4:2: got \"\\u{1}\" ("),
+    ] {
+        let file = folder.write("cellgate.toml", format!("{HEAD}{line}\n"));
+        let faults = wrong(&["--config", &file]);
+        let said = format!("{file}{said}");
+        assert!(faults[0].starts_with(&said), "{line}: {faults:#?}\n{said}");
+        assert_eq!(faults.len(), 1, "{line}: {faults:#?}");
+    }
+}
+
+#[test]
+fn faults_of_the_upper_tables() {
+    const ROUTE: &str = "[routes.r]\ntarget = \"h:1\"\n";
+    let folder = Folder::new("upper");
+    for (head, said) in [
+        ("", "configuration: got neither region nor endpoint; "),
+        (
+            "[tunnel]\n",
+            "configuration: got neither region nor endpoint; ",
+        ),
+        (
+            "tunnel = 3\n",
+            "FILE:1: tunnel: got the number 3; expected a table; ",
+        ),
+        (
+            "[tunnel]\nregion = \"EU\"\n",
+            "FILE:2: tunnel.region: got \"EU\"; ",
+        ),
+        (
+            "[tunnel]\nregion = 1\n",
+            "FILE:2: tunnel.region: got the number 1; ",
+        ),
+        (
+            "[tunnel]\nendpoint = \"h:0\"\n",
+            "FILE:2: tunnel.endpoint: got the port \"0\"; ",
+        ),
+        (
+            "[tunnel]\nendpoint = \"h\"\nregion = \"eu-1\"\n",
+            "FILE:3: tunnel.region: got an endpoint (FILE:2: tunnel.endpoint) and a region; ",
+        ),
+        (
+            "[tunnel]\nregion = \"eu-1\"\nca = \"/nowhere/ca.pem\"\n",
+            "FILE:3: tunnel.ca: got no content (No such file",
+        ),
+        (
+            "thing = \"\"\ntunnel.region = \"eu-1\"\n",
+            "FILE:1: thing: got \"\"; ",
+        ),
+        (
+            "default = \"x\"\ntunnel.region = \"eu-1\"\n",
+            "FILE:1: default: got \"x\"; expected the name of a route: r; ",
+        ),
+        (
+            "tunnel.regoin = \"eu-1\"\ntunnel.region = \"eu-1\"\n",
+            "FILE:1: tunnel.regoin: got an",
+        ),
+    ] {
+        let file = folder.write("cellgate.toml", format!("{head}{ROUTE}"));
+        let faults = wrong(&["--config", &file]);
+        let shown = faults[0].replace(&file, "FILE");
+        assert!(shown.starts_with(said), "{head}: {faults:#?}");
+        assert_eq!(faults.len(), 1, "{head}: {faults:#?}");
+    }
+}
+
+#[test]
+fn routes_are_needed_and_bounded() {
+    let folder = Folder::new("bounded");
+    let head = "tunnel.region = \"eu-central-1\"\n";
+    for (routes, count) in [(0, 1), (64, 0), (65, 1)] {
+        let route = |n: usize| format!("[routes.r{n}]\ntarget = \"h:{}\"\n", n + 1);
+        let routes: String = (0..routes).map(route).collect();
+        let file = folder.write("cellgate.toml", format!("{head}{routes}"));
+        let found = load(&["--config", &file], &[TOKEN]);
+        let faults = found.map_or_else(|faults| faults.len(), |_| 0);
+        assert_eq!(faults, count, "{routes}");
+    }
+}
+
+#[test]
+fn a_broken_line_hides_no_fault_above_it_and_invents_none() {
+    let folder = Folder::new("broken");
+    // The target may stand in the broken line: it is not missed.
+    let text = "tunnel.regoin = \"x\"\n[routes.r]\ntarget 192.168.0.2:23\nstall = \"0s\"\n";
+    let file = folder.write("cellgate.toml", text);
+    let faults = wrong(&["--config", &file]);
+    let places: Vec<&str> = faults
+        .iter()
+        .map(|fault| fault.strip_prefix(&file).expect("all are in the file"))
+        .collect();
+    assert!(
+        places[0].starts_with(":1: tunnel.regoin: got an unknown key"),
+        "{faults:#?}"
+    );
+    assert!(places[1].starts_with(":3:"), "{faults:#?}");
+    assert!(
+        !faults.iter().any(|fault| fault.contains("got nothing")),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn files_that_are_none() {
+    let folder = Folder::new("none");
+    let empty = folder.path("nowhere.toml");
+    let large = folder.write("large.toml", vec![b'#'; 64 * 1024 + 1]);
+    let binary = folder.write("binary.toml", b"thing = 1\n\xff");
+    let here = folder.path("");
+    for (file, said) in [
+        (&empty, "got no content (No such file or directory"),
+        (&large, "got more than 65536 bytes; "),
+        (&binary, "got a byte in line 2 that is no UTF-8; "),
+        (&here, "got something else; expected a regular file; "),
+    ] {
+        let faults = wrong(&["--config", file, "-r", "eu-1"]);
+        assert!(
+            faults[0].starts_with(&format!("{file}: {said}")),
+            "{faults:#?}"
+        );
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+    }
+    let full = folder.write(
+        "full.toml",
+        format!("{GOOD}{}", "#".repeat(64 * 1024 - GOOD.len())),
+    );
+    run(&["--config", &full]);
+}
