@@ -6,6 +6,7 @@ use cell::pattern::{pattern, sha256};
 use cell::service::Protocol;
 use cell::target::{Behaviour, BlackHole, RefusingPort, Target};
 use cell::wire::{Kind, Message};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -89,7 +90,7 @@ async fn a_later_connection_that_is_refused_is_reset_alone() {
     raw.send(Message::stream_start(1, "robot1", 1))
         .await
         .expect("connected");
-    let (first, _) = listener.accept().await.expect("a connection");
+    let (mut first, _) = listener.accept().await.expect("a connection");
     drop(listener);
     let began = Instant::now();
     raw.send(Message::connection_start(1, "robot1", 2))
@@ -105,12 +106,8 @@ async fn a_later_connection_that_is_refused_is_reset_alone() {
         .await
         .expect("connected");
     let mut heard = [0; 10];
-    let read = async {
-        first.readable().await?;
-        first.try_read(&mut heard)
-    };
-    let read = tokio::time::timeout(LIMIT, read).await.expect("bytes");
-    assert_eq!(read.expect("it is open"), 10);
+    let read = tokio::time::timeout(LIMIT, first.read_exact(&mut heard)).await;
+    read.expect("bytes").expect("it is open");
     assert_eq!(&heard, b"still here");
     stage.end();
 }
