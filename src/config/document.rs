@@ -2,70 +2,18 @@
 //!
 //! Walked by hand and not by serde, which stops at the first fault.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults, Misfit, Place, quoted, shown, shown_key};
-
-/// Bytes of a text file of the configuration.
-pub(super) const FILE_MAX: usize = 64 * 1024;
+use super::fault::{Fault, Faults, Misfit, Place, quoted, shown_key};
 
 /// Broken lines that are looked at. A file with more is no configuration at all.
 const ERRORS_MAX: usize = 100;
 
-/// A whole file, if it is a regular file of at most `max` bytes.
-pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
-    let unreadable = |error: std::io::Error| {
-        Misfit::new(
-            format!("no content ({error})"),
-            "a readable file",
-            "look at its path, owner and mode (`ls -l`), or name another",
-        )
-    };
-    // Opening a FIFO waits for a writer, for ever if need be: ask first.
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Misfit::new(
-            "something else",
-            "a regular file",
-            format!("`ls -ld {}` shows what it is", shown(path)),
-        ));
-    }
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
-    if bytes.len() > max {
-        return Err(Misfit::new(
-            format!("more than {max} bytes"),
-            format!("at most {max} bytes"),
-            "this is not the file that was meant",
-        ));
-    }
-    Ok(bytes)
-}
-
-/// The same as text.
-pub(super) fn read_text(path: &Path) -> Result<String, Misfit> {
-    let bytes = read_bounded(path, FILE_MAX)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = line_of(error.as_bytes(), at);
-        Misfit::new(
-            format!("a byte in line {line} that is no UTF-8"),
-            "text in UTF-8",
-            "save it again as UTF-8",
-        )
-    })
-}
-
 /// The line that holds the byte at `offset`, counted from 1.
-fn line_of(text: &[u8], offset: usize) -> usize {
+pub(super) fn line_of(text: &[u8], offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
@@ -91,13 +39,31 @@ pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> T
             faults.add(syntax_fault(path, text, offset, line, error.message()));
         }
     }
-    let source = Source { path, text, broken };
+    let certain = !broken.iter().any(|line| may_hide(line_at(text, *line)));
+    let source = Source {
+        path,
+        text,
+        broken,
+        certain,
+    };
     Table {
         source,
         name: String::new(),
         line: 1,
         entries: root.into_inner(),
         known: Vec::new(),
+    }
+}
+
+/// Whether the parser may have lost more than this broken line: a header, or what an open bracket
+/// or text took with it. A key with a wrong value on one line is just that.
+fn may_hide(line: &str) -> bool {
+    match line.split_once('=') {
+        Some((key, value)) => {
+            let opens = ["\"\"\"", "'''", "[", "{"];
+            key.contains('[') || opens.iter().any(|mark| value.contains(mark))
+        }
+        None => true,
     }
 }
 
@@ -168,6 +134,8 @@ struct Source<'t> {
     text: &'t str,
     /// Lines with broken syntax.
     broken: Vec<usize>,
+    /// None of them can hide a table or other lines.
+    certain: bool,
 }
 
 /// One table. Its keys are taken out one by one; what is left in the end is unknown.
@@ -262,7 +230,7 @@ impl<'t> Table<'t> {
 
     /// Whether a broken line may hold what seems to be missing.
     pub(super) fn is_certain(&self) -> bool {
-        self.source.broken.is_empty()
+        self.source.certain
     }
 
     /// Every key that nobody took is a fault.

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::document::{self, Table};
 use super::endpoint::{Given, choose};
 use super::fault::{Faults, Misfit, Place, Warning, quoted};
+use super::reading;
 use super::roots;
 use super::route::{CONNECTIONS_MAX, Route, Source, check_name};
 use super::target::Target;
@@ -44,7 +45,7 @@ pub(super) struct Content {
 
 /// Reads and checks the whole file.
 pub(super) fn read(path: &Path, faults: &mut Faults, warnings: &mut Vec<Warning>) -> Content {
-    let Some(text) = faults.keep(Place::Path(path.to_owned()), document::read_text(path)) else {
+    let Some(text) = faults.keep(Place::Path(path.to_owned()), reading::read_text(path)) else {
         return Content {
             broken: true,
             ..Content::default()

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::document;
 use super::fault::{Faults, Misfit, Place, Warning, quoted, shown, shown_key};
 use super::file::too_many;
 use super::mapping::parse_pair;
+use super::reading;
 use super::route::Route;
 use crate::limits::ROUTES_MAX;
 
@@ -37,7 +37,7 @@ pub(super) fn read(
     let mut map = Map::default();
     for file in &files {
         let place = Place::Path(file.clone());
-        if let Some(text) = faults.keep(place, document::read_text(file)) {
+        if let Some(text) = faults.keep(place, reading::read_text(file)) {
             map.parse(file, &text, faults, warnings);
         }
     }

@@ -14,6 +14,7 @@ mod help;
 mod load;
 mod mapping;
 mod origin;
+mod reading;
 mod roots;
 mod route;
 mod target;

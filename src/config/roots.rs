@@ -6,8 +6,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
-use super::document::read_bounded;
 use super::fault::{Faults, Misfit, Place, Warning, shown};
+use super::reading::read_bounded;
 
 /// Bytes of one PEM file. The bundle of a whole distribution has 220 KiB.
 const PEM_MAX: usize = 1024 * 1024;

@@ -311,3 +311,29 @@ fn files_that_are_none() {
     );
     run(&["--config", &full]);
 }
+
+#[test]
+fn a_broken_value_does_not_excuse_the_rest() {
+    let folder = Folder::new("rest");
+    let text = "default = \"q\"\n[routes.r]\nstall = 10s\n[routes.s]\ntarget = h:1\n";
+    let file = folder.write("cellgate.toml", text);
+    let faults = wrong(&["--config", &file]).join("\n");
+    for said in [
+        ":1: default: got \"q\"; ",
+        ":2: routes.r.target: got nothing; ",
+        ":3:9: got \"stall = 10s\" (",
+        ":5:10: got \"target = h:1\" (",
+        "configuration: got neither region nor endpoint; ",
+    ] {
+        assert!(faults.contains(said), "{said}\n{faults}");
+    }
+    assert_eq!(faults.lines().count(), 5, "{faults}");
+    // What an open text swallows is not missed.
+    let text = "tunnel.region = \"eu-1\"\ndefault = \"r\"\nthing = \"\"\"x\n[routes.r]\ntarget = \"h:1\"\n";
+    let file = folder.write("cellgate.toml", text);
+    let faults = wrong(&["--config", &file]).concat();
+    assert!(
+        !faults.contains(": default: ") && !faults.contains("got no route"),
+        "{faults}"
+    );
+}

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
 
-use super::super::document::FILE_MAX;
+use super::super::reading::FILE_MAX;
 use super::super::{endpoint, fault, file, folder, mapping};
 use super::*;
 
