@@ -183,7 +183,6 @@ async fn a_client_token_that_is_given_is_used() {
 async fn the_service_is_reached_by_name_and_by_address() {
     for (bind, host) in [
         (Bind::V4, "localhost"),
-        (Bind::V6, "localhost"),
         (Bind::V4, "127.0.0.1"),
         (Bind::V6, "[::1]"),
         (Bind::Both, "LocalHost"),
@@ -423,7 +422,8 @@ async fn a_certificate_that_is_not_good_is_not_trusted() {
     tokio::join!(
         is_not_trusted(
             ServerCertificate::OtherAuthority,
-            &["TLS failed", "issuer", "-c/--capath"]
+            // An authority of the same name as the one trusted, but with another key: made anew, perhaps.
+            &["TLS failed", "-c/--capath"]
         ),
         is_not_trusted(
             ServerCertificate::WrongName,
