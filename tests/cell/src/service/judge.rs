@@ -4,10 +4,9 @@ use std::io;
 use std::sync::OnceLock;
 
 use bytes::BytesMut;
-use tokio::time::sleep_until;
 
 use super::event::{Ending, Event};
-use super::line::{LineReceiver, LineSender};
+use super::line::{LineReceiver, LineSender, due};
 use super::socket::{Gate, Inbound};
 use super::switches::Switches;
 use super::tunnel::{Outgoing, Seat, TunnelState};
@@ -30,7 +29,7 @@ impl Judge<'_> {
         let mut broken = false;
         while let Some(next) = inbound.recv().await {
             let switches = gate.pass().await;
-            sleep_until(next.at + switches.delay).await;
+            due(next.at + switches.delay).await;
             gate.pass().await;
             let bytes = match next.item {
                 Inbound::Bytes(bytes) => bytes,

@@ -125,6 +125,13 @@ impl<T> Drop for LineReceiver<T> {
     }
 }
 
+/// Waits for an instant. A timer would take a millisecond even for one that has passed.
+pub(super) async fn due(at: Instant) {
+    if at > Instant::now() {
+        sleep_until(at).await;
+    }
+}
+
 /// Spaces bytes out to a bandwidth.
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -149,7 +156,7 @@ impl Pacer {
         let Some(rate) = bandwidth else { return };
         let takes = Duration::from_secs_f64(bytes as f64 / f64::from(rate.max(1)));
         self.free = self.free.max(Instant::now()) + takes;
-        sleep_until(self.free).await;
+        due(self.free).await;
     }
 }
 

@@ -5,9 +5,9 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
-use super::line::{LineReceiver, LineSender, Pacer};
+use super::line::{LineReceiver, LineSender, Pacer, due};
 use super::shaper::shape;
 use super::switches::Switches;
 use super::tunnel::Outgoing;
@@ -86,7 +86,7 @@ pub(super) async fn write(
     let mut closed = false;
     while let Some(next) = outbound.recv().await {
         let switches = gate.pass().await;
-        sleep_until(next.at + switches.delay).await;
+        due(next.at + switches.delay).await;
         let bytes = match next.item {
             Outgoing::Data(_) | Outgoing::Raw(_) if closed => continue,
             Outgoing::Data(data) => {
