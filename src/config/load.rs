@@ -55,7 +55,7 @@ impl Config {
     }
 
     /// Reads the routes again, from where they came from. Nothing else changes: endpoint,
-    /// certificates and tokens take a restart.
+    /// certificates and tokens take a restart. What is not wise about them is logged.
     ///
     /// # Errors
     /// Every fault of the file at once; the routes there are stay good.
@@ -67,7 +67,11 @@ impl Config {
             None => Content::default(),
         };
         let routes = self.origin.routes(content, &mut faults, &mut warnings);
-        faults.or(routes)
+        let routes = faults.or(routes)?;
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
+        Ok(routes)
     }
 }
 
