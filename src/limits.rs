@@ -90,9 +90,13 @@ pub const LINK_READ_BUFFER: usize = 8 * 1024;
 /// transfer queues here; what comes behind it waits for no more than this.
 pub const LINK_UNSENT: u32 = 32 * 1024;
 
-/// Bytes of a controller's kernel buffers, each way (`SO_SNDBUF`, `SO_RCVBUF`). Without it the
-/// kernel would grow them to megabytes for each connection.
-pub const CONTROLLER_SOCKET_BUFFER: usize = 128 * 1024;
+/// Bytes that the kernel takes in unread from a controller (`SO_RCVBUF`). Without it the kernel would let
+/// each connection grow to megabytes while the tunnel is slow.
+pub const CONTROLLER_RECEIVED: usize = 128 * 1024;
+
+/// Bytes for a controller that may wait unsent in the kernel (`TCP_NOTSENT_LOWAT`). What is on its way is
+/// bounded by the controller's own window.
+pub const CONTROLLER_UNSENT: u32 = 128 * 1024;
 
 /// Bytes of a segment on a controller's connection: what Ethernet gives anyway. On the loopback, with
 /// its segments of 64 KiB, a slow reader acknowledges so rarely that it looks like one that stands still.

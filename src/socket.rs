@@ -38,12 +38,11 @@ pub fn tune(socket: &impl AsFd, user_timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Fixes the kernel's buffers, each way, in bytes; the kernel doubles the number for its own overhead.
+/// Fixes how many bytes the kernel takes in unread; it doubles the number for its own overhead.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn bound_buffers(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
-    setsockopt(socket, sockopt::SndBuf, &bytes)?;
+pub fn bound_received(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     setsockopt(socket, sockopt::RcvBuf, &bytes)?;
     Ok(())
 }

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::gate::{Admission, Gate, Passage};
 use crate::config::{Host, Route, Source, Target};
 use crate::limits::{
-    CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_SEGMENT, CONTROLLER_SOCKET_BUFFER, REFUSED_LIMIT,
-    RESOLVE_LIMIT, USER_TIMEOUT_MARGIN,
+    CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_RECEIVED, CONTROLLER_SEGMENT, CONTROLLER_UNSENT,
+    REFUSED_LIMIT, RESOLVE_LIMIT, USER_TIMEOUT_MARGIN,
 };
 use crate::socket;
 
@@ -124,7 +124,8 @@ async fn connect_to(route: &Route, address: SocketAddr) -> io::Result<TcpStream>
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket::tune(&socket, route.stall + USER_TIMEOUT_MARGIN)?;
-    socket::bound_buffers(&socket, CONTROLLER_SOCKET_BUFFER)?;
+    socket::bound_received(&socket, CONTROLLER_RECEIVED)?;
+    socket::bound_unsent(&socket, CONTROLLER_UNSENT)?;
     socket::bound_segments(&socket, CONTROLLER_SEGMENT)?;
     match &route.source {
         None => {}

@@ -132,7 +132,9 @@ impl<'a> Up<'a> {
         moved |= self.serve_relays(now, cx)?;
         moved |= self.send_answers(cx)?;
         self.beat(now, cx)?;
+        let free = self.tunnel.pool.free();
         let _ = self.tunnel.relays.poll_finishing(now, cx);
+        moved |= self.tunnel.pool.free() > free;
         // Pending only says that the link is slow; it wakes us.
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Down::Lost(lost));
@@ -298,7 +300,11 @@ impl<'a> Up<'a> {
             let Some(relay) = self.tunnel.relays.get(slot) else {
                 continue;
             };
-            if let Some(event) = relay.poll(now, cx) {
+            let taken = relay.tally().down;
+            let event = relay.poll(now, cx);
+            // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
+            moved |= relay.tally().down != taken;
+            if let Some(event) = event {
                 self.handle_event(slot, event, now);
                 moved = true;
             }
