@@ -304,6 +304,17 @@ async fn every_fault_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_bad_file_is_told_by_line_and_key() {
+    let told = ["cellgate.toml:2", "targt", "cellgate.toml:4", "stall"];
+    refuses("a bad file", &told, |service, tunnel| {
+        let text =
+            "[routes.robot1]\ntargt = \"127.0.0.1:23\"\ntarget = \"127.0.0.1:23\"\nstall = 10\n";
+        bare(service, tunnel).config(text).expect("a file")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn destinations_that_are_wrong() {
     for destination in [
         "",

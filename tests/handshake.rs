@@ -45,13 +45,14 @@ fn status(status: u16, reason: &str) -> Refusal {
 }
 
 fn client_token(event: &Event) -> &str {
-    match event {
-        Event::Connected {
-            client_token: Some(token),
-            ..
-        } => token,
-        other => panic!("no client token in {other:?}"),
-    }
+    let Event::Connected {
+        client_token: Some(token),
+        ..
+    } = event
+    else {
+        panic!("no client token in {event:?}");
+    };
+    token
 }
 
 // ---- the request --------------------------------------------------------------------------------

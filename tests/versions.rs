@@ -89,10 +89,10 @@ async fn the_newest_version_of_the_service_is_obeyed() {
         assert_eq!(chosen(&stage).await, expected.name());
         let source = source(&stage, expected).await;
         let service = services.first().unwrap_or(&"only");
-        for seed in 0..3 {
+        for (place, seed) in (0..3).enumerate() {
             let client = echoes(&source, service, seed).await;
             drop(client);
-            let record = echo.wait_ended(seed as usize, LIMIT).await;
+            let record = echo.wait_ended(place, LIMIT).await;
             let record = record.expect("an end");
             assert!(record.ended_by_fin(), "{record:?}");
             assert_eq!(record.sha256, sha256(&pattern(seed, 100_000)));
@@ -346,7 +346,7 @@ async fn without_a_default_among_several_routes_a_nameless_stream_is_reset() {
         raw.recv(LIMIT).await.expect("an answer"),
         Message::stream_reset(1, "")
     );
-    let told = |line: &str| line.contains("default");
+    let told = |line: &str| line.contains("set `default`");
     let line = stage.agent.wait_line(told, LIMIT).await;
     line.expect("the log says what to set");
     assert_eq!(one.connections().len() + two.connections().len(), 0);
@@ -359,10 +359,10 @@ async fn sources_of_every_version_use_a_tunnel_of_today() {
         let echo = target(Behaviour::Echo);
         let stage = Stage::up(&[("robot1", echo.address())]).await;
         let source = stage.source(version).await;
-        for seed in 0..3 {
+        for (place, seed) in (0..3).enumerate() {
             let client = echoes(&source, "robot1", seed).await;
             drop(client);
-            let record = echo.wait_ended(seed as usize, LIMIT).await;
+            let record = echo.wait_ended(place, LIMIT).await;
             assert!(record.expect("an end").ended_by_fin());
         }
         stage.end();

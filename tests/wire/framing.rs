@@ -233,13 +233,14 @@ async fn costs_the_websocket(what: &str, act: impl FnOnce(&Stage)) -> Event {
 }
 
 fn client_token(event: &Event) -> String {
-    match event {
-        Event::Connected {
-            client_token: Some(token),
-            ..
-        } => token.clone(),
-        other => panic!("no client token in {other:?}"),
-    }
+    let Event::Connected {
+        client_token: Some(token),
+        ..
+    } = event
+    else {
+        panic!("no client token in {event:?}");
+    };
+    token.clone()
 }
 
 #[tokio::test]
@@ -258,6 +259,22 @@ async fn a_text_message_closes_the_websocket() {
         )
     };
     assert!(by_agent(&closed), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_close_by_the_service_is_answered() {
+    for code in [1000, 1001, 1008] {
+        let closed = costs_the_websocket("close", |stage| {
+            let sent = stage.tunnel.destination.close(code, "for a test");
+            sent.expect("there");
+        });
+        // RFC 6455, 5.5.1: who receives a close must send one.
+        let Event::Closed { ending, .. } = closed.await else {
+            panic!("it waits for nothing else");
+        };
+        let answered = true;
+        assert_eq!(ending, Ending::Service { code, answered });
+    }
 }
 
 #[tokio::test]

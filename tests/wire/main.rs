@@ -7,6 +7,7 @@
 mod stage;
 
 mod framing;
+mod log;
 mod resets;
 mod rules;
 mod starts;

@@ -1,11 +1,12 @@
 //! STREAM_START, CONNECTION_START and the services.
 
+use cell::agent::AgentBuilder;
 use cell::pattern::sha256;
 use cell::service::{Protocol, ServiceOptions};
 use cell::target::Behaviour;
 use cell::wire::{Kind, Message};
 
-use crate::stage::{LIMIT, Stage, for_routes, is};
+use crate::stage::{AGENT, LIMIT, Stage, for_routes, is};
 use crate::{echo, one_robot, round_trip, start, two_robots};
 
 #[tokio::test]
@@ -235,6 +236,35 @@ async fn early_data_arrives_in_order() {
     raw.send_many(&messages).await.expect("connected");
     let record = target.wait_received(0, whole.len() as u64, LIMIT).await;
     assert_eq!(record.expect("all of it").sha256, sha256(&whole));
+    stage.end();
+}
+
+#[tokio::test]
+async fn an_exclusive_route_refuses_the_second() {
+    let target = echo();
+    let stage = Stage::with(ServiceOptions::default(), &["robot1"], |service, tunnel| {
+        let routes = [("robot1", target.address(), "connections = 1")];
+        AgentBuilder::configured(AGENT, service, tunnel, &routes).expect("a folder")
+    })
+    .await;
+    let mut raw = stage.raw(Protocol::V3).await;
+    start(&mut raw, 1, "robot1", 1).await;
+    raw.send(Message::connection_start(1, "robot1", 2))
+        .await
+        .expect("connected");
+    assert_eq!(
+        raw.recv(LIMIT).await.expect("an answer"),
+        Message::connection_reset(1, "robot1", 2)
+    );
+    let told = |line: &str| line.contains("connection 2") && line.contains("exclusive");
+    let line = stage.agent.wait_line(told, LIMIT).await;
+    line.expect("the log says why");
+    round_trip(&mut raw, 1, "robot1", 1).await;
+    assert_eq!(target.connections().len(), 1, "it was not even dialled");
+    // A new stream takes the place of the old one: the same engineer, again.
+    start(&mut raw, 2, "robot1", 1).await;
+    let old = target.wait_ended(0, LIMIT).await.expect("an end");
+    assert!(old.ended_by_fin(), "{old:?}");
     stage.end();
 }
 
