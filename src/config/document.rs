@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults, Misfit, Place, quoted, shown_key};
+use super::fault::{Fault, Faults, Misfit, Place, quoted, shown_key, unquoted};
 
 /// Broken lines that are looked at. A file with more is no configuration at all.
 const ERRORS_MAX: usize = 100;
@@ -81,7 +81,7 @@ fn duplicate(path: &Path, text: &str, offset: usize, line: usize) -> Fault {
         file: path.to_owned(),
         line,
         column: Some(column_of(text, offset)),
-        key: Some(quoted(&key).trim_matches('"').to_owned()),
+        key: Some(unquoted(&key)),
     };
     Misfit::new(
         "this a second time",
@@ -316,8 +316,9 @@ impl<'t> Table<'t> {
 fn described(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the text {}", quoted(text)),
-        DeValue::Integer(number) => format!("the number {}", number.as_str()),
-        DeValue::Float(number) => format!("the number {}", number.as_str()),
+        // The parser lets odd characters pass in a number.
+        DeValue::Integer(number) => format!("the number {}", unquoted(&number.to_string())),
+        DeValue::Float(number) => format!("the number {}", unquoted(number.as_str())),
         DeValue::Boolean(truth) => format!("{truth}"),
         DeValue::Datetime(_) => "a date or a time".to_owned(),
         DeValue::Array(_) => "a list".to_owned(),

@@ -230,6 +230,15 @@ pub(super) fn quoted(value: &str) -> String {
     format!("\"{}{cut}\"", start.escape_debug())
 }
 
+/// The same without the quotation marks.
+pub(super) fn unquoted(value: &str) -> String {
+    let quoted = quoted(value);
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(&quoted).to_owned()
+}
+
 /// A key as TOML wants it written.
 pub(super) fn shown_key(key: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);

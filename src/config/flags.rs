@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::fault::{Faults, Misfit, Place, quoted};
+use super::fault::{Faults, Misfit, Place, unquoted};
 
 /// A flag that is obeyed. Each takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ fn take_flag(parser: &mut Parser, flags: &mut Flags, written: &Written, faults: 
     }
     let place = Place::Flag(match written {
         Written::Short(letter) => format!("-{}", letter.escape_debug()),
-        Written::Long(name) => format!("--{}", quoted(name).trim_matches('"')),
+        Written::Long(name) => format!("--{}", unquoted(name)),
     });
     // Its value, if it has one, would be a second fault that says nothing.
     parser.optional_value();

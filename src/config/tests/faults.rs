@@ -127,6 +127,10 @@ fn each_fault_has_its_line_and_key() {
             ":4: routes.r.stall: got a date or a time; ",
         ),
         (
+            "connections = 1_0\u{0}",
+            ":4: routes.r.connections: got the number 10\\0; ",
+        ),
+        (
             "connections = \"1\"",
             ":4: routes.r.connections: got the text \"1\"; ",
         ),
