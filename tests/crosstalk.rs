@@ -18,7 +18,7 @@ use crate::stage::{LIMIT, Stage};
 
 const SERVICES: [&str; 3] = ["robot1", "robot2", "robot3"];
 
-const CONNECTIONS: u64 = 5;
+const CONNECTIONS: usize = 5;
 
 /// The patterns that the targets of a service send start here; connection `n` sends that of the seed plus `n`.
 fn down(service: usize) -> u64 {
@@ -26,14 +26,14 @@ fn down(service: usize) -> u64 {
 }
 
 /// The pattern that a client of a service sends.
-fn up(service: usize, client: u64) -> u64 {
-    50_000 + down(service) + client
+fn up(service: usize, client: usize) -> u64 {
+    50_000 + down(service) + client as u64
 }
 
 /// What one client sent and heard.
 struct Exchange {
     service: usize,
-    client: u64,
+    client: usize,
     heard: String,
 }
 
@@ -76,7 +76,7 @@ async fn everybody_at_once(length: usize, turn: impl FnOnce(&mut Switches)) {
                 let (mut reader, mut writer) = socket.split();
                 let send = async {
                     // Uneven pieces, so that the connections interleave.
-                    for piece in bytes[1..].chunks(1_000 + 777 * client as usize) {
+                    for piece in bytes[1..].chunks(1_000 + 777 * client) {
                         writer.write_all(piece).await?;
                         tokio::task::yield_now().await;
                     }
@@ -106,10 +106,9 @@ async fn everybody_at_once(length: usize, turn: impl FnOnce(&mut Switches)) {
         } = exchange;
         // Which of the target's connections was it? That one must have received what this client sent.
         let place = (0..CONNECTIONS)
-            .find(|place| *heard == sha256(&pattern(down(*service) + place, length)))
+            .find(|place| *heard == sha256(&pattern(down(*service) + place as u64, length)))
             .unwrap_or_else(|| panic!("client {client} of service {service} heard something else"));
         assert!(places.insert((*service, place)), "two heard the same");
-        let place = usize::try_from(place).expect("small");
         let target = &targets[*service];
         let record = target.wait_received(place, length as u64, LIMIT).await;
         let sent = sha256(&pattern(up(*service, *client), length));
@@ -117,12 +116,12 @@ async fn everybody_at_once(length: usize, turn: impl FnOnce(&mut Switches)) {
     }
     drop(done);
     for target in &targets {
-        for place in 0..CONNECTIONS as usize {
+        for place in 0..CONNECTIONS {
             let record = target.wait_ended(place, LIMIT).await.expect("an end");
             assert!(record.ended_by_fin(), "{record:?}");
             assert_eq!(record.received, length as u64, "and not a byte more");
         }
-        assert_eq!(target.connections().len(), CONNECTIONS as usize);
+        assert_eq!(target.connections().len(), CONNECTIONS);
     }
     stage.end();
 }

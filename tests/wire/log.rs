@@ -31,7 +31,12 @@ async fn each_stage_of_a_stream_is_told() {
         &["first byte to the controller", " ms"],
         &["first byte from the controller", " ms"],
         // Reason, bytes each way, duration.
-        &["ended", "the source closed it", "44", " s"],
+        &[
+            "ended: the source closed it",
+            "43 bytes to the controller",
+            "43 from it",
+            " s",
+        ],
     ] {
         told(&stage, &[&who[..], what].concat()).await;
     }
