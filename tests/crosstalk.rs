@@ -106,7 +106,7 @@ async fn everybody_at_once(length: usize, turn: impl FnOnce(&mut Switches)) {
         } = exchange;
         // Which of the target's connections was it? That one must have received what this client sent.
         let place = (0..CONNECTIONS)
-            .find(|place| *heard == sha256(&pattern(down(*service) + place as u64, length)))
+            .find(|&place| *heard == sha256(&pattern(down(*service) + place as u64, length)))
             .unwrap_or_else(|| panic!("client {client} of service {service} heard something else"));
         assert!(places.insert((*service, place)), "two heard the same");
         let target = &targets[*service];
