@@ -232,7 +232,7 @@ mod tests {
         ] {
             for size in [1, 127, 128, 512, 16_384] {
                 let address = address(stream, service, connection);
-                let payload: Vec<u8> = (0..size).map(|n| n as u8).collect();
+                let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
                 let mut buffer = BytesMut::with_capacity(DATA_HEAD_MAX + size + DATA_TAIL_MAX);
                 buffer.put_bytes(0, DATA_HEAD_MAX);
                 buffer.put_slice(&payload);

@@ -142,13 +142,12 @@ mod tests {
             let pool = Pool::new(64);
             let mut ring = Ring::new(Rc::clone(&pool));
             let (mut sent, mut got) = (Vec::new(), Vec::new());
-            let mut next = 0u8;
+            let mut source = (0..=u8::MAX).cycle();
             for (push, pull) in steps {
-                let chunk: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
+                let chunk: Vec<u8> = source.by_ref().take(push).collect();
                 let mut bytes = Bytes::from(chunk.clone());
                 ring.push(&mut bytes);
                 sent.extend_from_slice(&chunk[..push - bytes.len()]);
-                next = next.wrapping_sub((bytes.len() % 256) as u8);
                 let mut count = 0;
                 for slice in ring.slices(pull) {
                     got.extend_from_slice(&slice);
