@@ -35,11 +35,7 @@ impl Stage {
 }
 
 /// An agent by a configuration file with these routes.
-pub(crate) fn from_file(
-    service: &Service,
-    tunnel: &Tunnel,
-    routes: &[Route<'_>],
-) -> AgentBuilder {
+pub(crate) fn from_file(service: &Service, tunnel: &Tunnel, routes: &[Route<'_>]) -> AgentBuilder {
     AgentBuilder::configured(AGENT, service, tunnel, routes).expect("a folder")
 }
 
@@ -77,7 +73,9 @@ pub(crate) async fn echo(socket: &mut TcpStream, bytes: &[u8]) {
     let receive = timeout(LIMIT, reader.read_exact(&mut back));
     let (sent, received) = tokio::join!(send, receive);
     sent.expect("connected");
-    received.expect("the echo comes in time").expect("connected");
+    received
+        .expect("the echo comes in time")
+        .expect("connected");
     assert!(back == bytes, "the echo differs");
 }
 

@@ -15,6 +15,9 @@ use crate::pattern::Pattern;
 /// Bytes read or written at once.
 const PIECE: usize = 16_384;
 
+/// Between two looks whether a connection that nobody reads has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How long the agent may take to go after the target has closed.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -225,9 +228,9 @@ impl Connection {
                         resumed.map_err(|_| io::Error::other("the target was dropped"))?;
                         return Ok(());
                     }
-                    // Bytes that nobody reads: forget that they are there until something changes.
-                    let nothing = socket.try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
-                    drop(nothing);
+                    // Bytes that nobody reads. To forget that they are there would be to miss them when the target is
+                    // resumed and nothing more comes.
+                    sleep(LOOK).await;
                 }
             }
         }
