@@ -55,25 +55,25 @@ async fn there_and_back(source: &Source, robot: &Controller, seed: u64, size: us
     );
     let saved = engineer.save(&name).await.expect("SAVE");
     assert!(saved == program.text, "SAVE gave another program");
-    // Not only the programs: every byte of both directions, the telnet opening and each prompt.
-    let records = robot.connections();
-    let record = records.last().expect("there was a connection");
     let (sent, received) = engineer.tapes();
-    assert_eq!(
-        &record.received, sent,
-        "what the engineer sent is not what the robot received"
-    );
-    assert_eq!(
-        &record.sent, received,
-        "what the robot sent is not what the engineer received"
-    );
-    assert_eq!(record.faults, Vec::<String>::new());
-    let place = record.number;
+    let (sent, received) = (sent.clone(), received.clone());
+    let place = robot.connections().len() - 1;
     engineer.close().await.expect("an orderly end");
     let records = robot
         .wait_for(LIMIT, |records| records[place].end.is_some())
         .await
         .expect("it ends");
+    // Not only the programs: every byte of both directions, the telnet opening and each prompt.
+    let record = &records[place];
+    assert_eq!(
+        record.received, sent,
+        "what the engineer sent is not what the robot received"
+    );
+    assert_eq!(
+        record.sent, received,
+        "what the robot sent is not what the engineer received"
+    );
+    assert_eq!(record.faults, Vec::<String>::new());
     assert_eq!(records[place].end, Some(End::PeerFin));
     assert!(!robot.in_progress());
 }
