@@ -37,6 +37,23 @@ async fn source(stage: &Stage, version: Protocol) -> Source {
     Source::connect(options).await.expect("a source")
 }
 
+/// A tunnel of V1 has no services.
+fn services_of(version: Protocol) -> &'static [&'static str] {
+    match version {
+        Protocol::V1 => &[],
+        Protocol::V2 | Protocol::V3 => &["robot1"],
+    }
+}
+
+/// How a source of a version starts stream 5.
+fn start_of(version: Protocol) -> Message {
+    match version {
+        Protocol::V1 => Message::stream_start(5, "", 0),
+        Protocol::V2 => Message::stream_start(5, "robot1", 0),
+        Protocol::V3 => Message::stream_start(5, "robot1", 1),
+    }
+}
+
 async fn chosen(stage: &Stage) -> String {
     let connected = |event: &Event| event.is_connected(cell::wire::Mode::Destination);
     match stage.tunnel.wait_event(connected, LIMIT).await {
@@ -174,11 +191,7 @@ async fn a_v1_or_v2_stream_has_one_connection() {
         (Protocol::V3, ""),
         (Protocol::V3, "robot1"),
     ] {
-        let services: &[&str] = if version == Protocol::V1 {
-            &[]
-        } else {
-            &["robot1"]
-        };
+        let services = services_of(version);
         let echo = target(Behaviour::Echo);
         let (stage, mut raw) = only(version, services, &echo).await;
         let start = Message::stream_start(1, service, 0);
@@ -212,31 +225,15 @@ async fn a_v1_or_v2_stream_has_one_connection() {
 
 #[tokio::test]
 async fn an_end_at_the_target_resets_the_stream_or_the_connection() {
-    for (version, start, reset) in [
-        (
-            Protocol::V1,
-            Message::stream_start(5, "", 0),
-            Message::stream_reset(5, ""),
-        ),
-        (
-            Protocol::V2,
-            Message::stream_start(5, "robot1", 0),
-            Message::stream_reset(5, "robot1"),
-        ),
-        (
-            Protocol::V3,
-            Message::stream_start(5, "robot1", 2),
-            Message::connection_reset(5, "robot1", 2),
-        ),
+    for (version, reset) in [
+        (Protocol::V1, Message::stream_reset(5, "")),
+        (Protocol::V2, Message::stream_reset(5, "robot1")),
+        (Protocol::V3, Message::connection_reset(5, "robot1", 1)),
     ] {
-        let services: &[&str] = if version == Protocol::V1 {
-            &[]
-        } else {
-            &["robot1"]
-        };
+        let services = services_of(version);
         let closing = target(Behaviour::CloseAfter { bytes: 0 });
         let (stage, mut raw) = only(version, services, &closing).await;
-        raw.send(start).await.expect("connected");
+        raw.send(start_of(version)).await.expect("connected");
         assert_eq!(raw.recv(LIMIT).await.expect("a reset"), reset);
         stage.end();
     }
@@ -244,12 +241,8 @@ async fn an_end_at_the_target_resets_the_stream_or_the_connection() {
 
 #[tokio::test]
 async fn a_target_that_cannot_be_reached_resets_the_stream_in_every_version() {
-    let case = async |version, start: Message, reset| {
-        let services: &[&str] = if version == Protocol::V1 {
-            &[]
-        } else {
-            &["robot1"]
-        };
+    let case = async |version, reset| {
+        let services = services_of(version);
         let port = cell::target::RefusingPort::new().expect("a port");
         let routes = [("robot1", port.address())];
         let stage = Stage::with(supporting(&[version]), services, |service, tunnel| {
@@ -258,27 +251,15 @@ async fn a_target_that_cannot_be_reached_resets_the_stream_in_every_version() {
         .await;
         let options = SourceOptions::new(&stage.service, &stage.tunnel, version);
         let mut raw = RawSource::connect(options).await.expect("a source");
-        raw.send(start).await.expect("connected");
+        raw.send(start_of(version)).await.expect("connected");
         let came = raw.expect(is(Kind::StreamReset), Duration::from_secs(10));
         assert_eq!(came.await.expect("a reset in time"), reset);
         stage.end();
     };
     tokio::join!(
-        case(
-            Protocol::V1,
-            Message::stream_start(5, "", 0),
-            Message::stream_reset(5, "")
-        ),
-        case(
-            Protocol::V2,
-            Message::stream_start(5, "robot1", 0),
-            Message::stream_reset(5, "robot1")
-        ),
-        case(
-            Protocol::V3,
-            Message::stream_start(5, "robot1", 1),
-            Message::stream_reset(5, "robot1")
-        ),
+        case(Protocol::V1, Message::stream_reset(5, "")),
+        case(Protocol::V2, Message::stream_reset(5, "robot1")),
+        case(Protocol::V3, Message::stream_reset(5, "robot1")),
     );
 }
 
