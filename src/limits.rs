@@ -171,6 +171,10 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 /// time, so that our verdict, which has a reason in the log, comes first.
 pub const USER_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 
+/// With a longer stall time the kernel's limit is left out: it would also keep the keepalive probes from
+/// finding an idle controller that is gone, and our own clock finds the rest.
+pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
 /// Turns of a tunnel's loop before it lets other tasks run.
 pub const TURNS_MAX: u32 = 32;
 

@@ -8,7 +8,7 @@ use cellgate::{agent, argv, exit, logging, tunnel};
 use log::{error, info, warn};
 
 /// Bytes of stack for the threads that resolve names; the agent itself runs on the main thread alone.
-const RESOLVER_STACK: usize = 128 * 1024;
+const RESOLVER_STACK: usize = 256 * 1024;
 
 /// Threads that resolve names, one for the service and one for the controllers.
 const RESOLVERS: usize = 2;

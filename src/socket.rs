@@ -19,11 +19,11 @@ sockopt_impl!(
     Info, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; 16]);
 
 /// Sends what is written at once, and finds a peer that vanished: idle by keepalive probes, with
-/// unacknowledged bytes after `user_timeout`.
+/// unacknowledged bytes after `user_timeout` (none leaves that to the caller's own clock).
 ///
 /// # Errors
 /// What the kernel says; on Linux all these options exist.
-pub fn tune(socket: &impl AsFd, user_timeout: Duration) -> io::Result<()> {
+pub fn tune(socket: &impl AsFd, user_timeout: Option<Duration>) -> io::Result<()> {
     setsockopt(socket, sockopt::TcpNoDelay, &true)?;
     setsockopt(socket, sockopt::KeepAlive, &true)?;
     setsockopt(socket, sockopt::TcpKeepIdle, &seconds(KEEPALIVE_IDLE))?;
@@ -33,8 +33,10 @@ pub fn tune(socket: &impl AsFd, user_timeout: Duration) -> io::Result<()> {
         &seconds(KEEPALIVE_INTERVAL),
     )?;
     setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
-    let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
-    setsockopt(socket, sockopt::TcpUserTimeout, &millis)?;
+    if let Some(timeout) = user_timeout {
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        setsockopt(socket, sockopt::TcpUserTimeout, &millis)?;
+    }
     Ok(())
 }
 

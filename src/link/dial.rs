@@ -163,13 +163,17 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    socket::tune(&socket, PONG_LIMIT)?;
+    socket::tune(&socket, Some(PONG_LIMIT))?;
     socket::bound_unsent(&socket, LINK_UNSENT)?;
     socket.connect(address).await
 }
 
 fn request(endpoint: &Endpoint, access_token: &Secret, client_token: &ClientToken) -> Request<()> {
-    let host = endpoint.to_string();
+    let mut host = endpoint.to_string();
+    // As every client writes it: the default port is left out.
+    if let Some(bare) = host.strip_suffix(":443") {
+        host.truncate(bare.len());
+    }
     let mut request = Request::builder()
         .uri(format!("wss://{host}{PATH}"))
         .header("Host", host)

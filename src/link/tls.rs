@@ -37,7 +37,8 @@ pub fn advice(error: &rustls::Error) -> &'static str {
     let rustls::Error::InvalidCertificate(bad) = error else {
         return ELSE;
     };
-    if matches!(bad, Bad::UnknownIssuer) {
+    // A wrong signature is what an authority that was made anew under its old name looks like.
+    if matches!(bad, Bad::UnknownIssuer | Bad::BadSignature) {
         "its issuer is not known here: if the network inspects TLS, add that authority's certificate with \
          -c/--capath or `ca`, else something stands between us and the service"
     } else if matches!(

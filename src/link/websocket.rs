@@ -50,6 +50,18 @@ pub enum Lost {
     Broken(Error),
 }
 
+impl Lost {
+    /// The code of the close that we owe the service, if any. Source: RFC 6455, 7.1.7 and 7.4.1.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Lost::Text => Some(CloseCode::Unsupported),
+            Lost::Broken(Error::Capacity(_)) => Some(CloseCode::Size),
+            Lost::Broken(Error::Protocol(_) | Error::Utf8(_)) => Some(CloseCode::Protocol),
+            Lost::Broken(_) | Lost::Closed(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,13 +137,19 @@ impl Link {
         self.start_send(Message::Ping(Bytes::new()))
     }
 
-    /// Sends our close, with the code for a normal end.
+    /// Sends our close.
     ///
     /// # Errors
     /// The link is over.
-    pub fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Lost> {
-        let reason = reason.into();
+    pub fn close(&mut self, code: CloseCode) -> Result<(), Lost> {
+        let reason = "".into();
         self.start_send(Message::Close(Some(CloseFrame { code, reason })))
+    }
+
+    /// Writes out the answer to the service's close, which the library has made.
+    pub fn poll_answer_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.unflushed = true;
+        self.poll_flush(cx)
     }
 
     /// Writes out what was sent. Pending does not hold anything else up.

@@ -15,7 +15,7 @@ use super::gate::{Admission, Gate, Passage};
 use crate::config::{Host, Route, Source, Target};
 use crate::limits::{
     CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_RECEIVED, CONTROLLER_SEGMENT, CONTROLLER_UNSENT,
-    REFUSED_LIMIT, RESOLVE_LIMIT, USER_TIMEOUT_MARGIN,
+    REFUSED_LIMIT, RESOLVE_LIMIT, USER_TIMEOUT_MARGIN, USER_TIMEOUT_MAX,
 };
 use crate::socket;
 
@@ -123,7 +123,11 @@ async fn connect_to(route: &Route, address: SocketAddr) -> io::Result<TcpStream>
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    socket::tune(&socket, route.stall + USER_TIMEOUT_MARGIN)?;
+    let user_timeout = Some(route.stall + USER_TIMEOUT_MARGIN);
+    socket::tune(
+        &socket,
+        user_timeout.filter(|time| *time <= USER_TIMEOUT_MAX),
+    )?;
     socket::bound_received(&socket, CONTROLLER_RECEIVED)?;
     socket::bound_unsent(&socket, CONTROLLER_UNSENT)?;
     socket::bound_segments(&socket, CONTROLLER_SEGMENT)?;

@@ -1,6 +1,6 @@
 //! One TCP connection to a controller.
 //!
-//! Is responsible for: reaching the target ([`connect`]) within its gate ([`gate`]), writing what comes
+//! Is responsible for: reaching the target ([`mod@connect`]) within its gate ([`gate`]), writing what comes
 //! straight into the socket and keeping only what the socket refuses ([`ring`], in blocks of one [`pool`]),
 //! the route's [`pace`], noticing a controller that stands still ([`stall`]), and an orderly end: what is
 //! queued is written out, then FIN. Knows nothing of tunnels, but for a label in the log.

@@ -16,13 +16,14 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use self::clock::Clock;
 use self::directory::Directory;
@@ -30,7 +31,7 @@ use self::order::Order;
 use self::relays::Relays;
 use self::up::{Down, Up};
 use crate::config::{ClientToken, Endpoint};
-use crate::limits::BACKOFF_FORGET;
+use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT};
 use crate::link::dial::{DialError, Dialled, dial};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::handshake::{Refusal, Verdict};
@@ -172,10 +173,24 @@ impl Tunnel {
             dialled.channel_id.as_deref().unwrap_or("-")
         );
         let (down, farewell) = Up::new(self, dialled.link, dialled.version).serve().await;
-        if let Some(farewell) = farewell {
-            self.say_farewell(farewell).await;
+        match (down, farewell) {
+            (Down::Stop, Some(farewell)) => {
+                self.say_farewell(farewell).await;
+                Down::Stop
+            }
+            (down, Some(farewell)) => {
+                // A close is owed, but the service's answer is worth no more than a moment.
+                let close = Box::pin(timeout(CLOSE_LIMIT, stop::say(farewell)));
+                match self.meanwhile(close).await {
+                    Some(_) => down,
+                    None => {
+                        self.stop().await;
+                        Down::Stop
+                    }
+                }
+            }
+            (down, None) => down,
         }
-        down
     }
 
     /// Waits before the next attempt; nothing if the agent orders a stop.
@@ -202,12 +217,12 @@ impl Tunnel {
             self.endpoint,
             DialError::Refused(refusal.clone())
         );
-        // What is queued for the controllers is theirs.
+        // What is queued for the controllers is theirs; unless the agent orders a stop, they get it all.
         let drained = poll_fn(|cx| {
-            let now = Clock::now();
-            let ready = self.relays.poll_finishing(now, cx);
-            self.poll_relays_clock(now, cx);
-            ready
+            if self.poll_stop(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            self.poll_drained(cx)
         });
         drained.await;
         Over::Refused(refusal)
@@ -217,21 +232,34 @@ impl Tunnel {
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|cx| {
-            let now = Clock::now();
-            while let Poll::Ready(order) = self.orders.poll_recv(cx) {
-                match order {
-                    Some(Order::Routes(routes)) => self.directory.replace(routes),
-                    Some(Order::Stop) | None => return Poll::Ready(None),
-                }
+            if self.poll_stop(cx).is_ready() {
+                return Poll::Ready(None);
             }
-            let _ = self.relays.poll_finishing(now, cx);
-            self.poll_relays_clock(now, cx);
+            let _ = self.poll_drained(cx);
             work.as_mut().poll(cx).map(Some)
         })
         .await
     }
 
-    fn poll_relays_clock(&mut self, now: Instant, cx: &mut std::task::Context<'_>) {
+    /// Carries out orders; ready when the agent orders a stop.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.orders.poll_recv(cx)) {
+                Some(Order::Routes(routes)) => self.directory.replace(routes),
+                Some(Order::Stop) | None => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Goes on with the connections that finish; ready when there are none.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Clock::now();
+        let drained = self.relays.poll_finishing(now, cx);
+        self.poll_relays_clock(now, cx);
+        drained
+    }
+
+    fn poll_relays_clock(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Some(mut deadline) = self.relays.next_deadline() else {
             return;
         };

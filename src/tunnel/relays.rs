@@ -10,13 +10,17 @@ use crate::protocol::streams::Slot;
 use crate::relay::Relay;
 use crate::relay::finishing::Finishing;
 
+const _: () = assert!(CONNECTIONS_MAX <= u64::BITS as usize);
+
 /// The TCP connections of one tunnel. They outlive its link: what is queued is written out while the tunnel
 /// reconnects.
 pub(super) struct Relays {
     live: [Option<(Slot, Relay)>; CONNECTIONS_MAX],
+    /// A bit for each place of `live` that is taken: a turn of the loop looks at those alone.
+    taken: u64,
     finishing: Vec<Finishing>,
     /// Where the next round begins, so that no connection is always the first.
-    first: usize,
+    first: u32,
 }
 
 impl Relays {
@@ -24,6 +28,7 @@ impl Relays {
     pub(super) fn new() -> Relays {
         Relays {
             live: [const { None }; CONNECTIONS_MAX],
+            taken: 0,
             finishing: Vec::new(),
             first: 0,
         }
@@ -32,6 +37,7 @@ impl Relays {
     /// A relay for a slot that has none.
     pub(super) fn insert(&mut self, slot: Slot, relay: Relay) {
         self.live[slot.index()] = Some((slot, relay));
+        self.taken |= 1 << slot.index();
     }
 
     /// The live relay of a slot.
@@ -45,19 +51,25 @@ impl Relays {
     /// Takes the live relay of a slot away.
     pub(super) fn take(&mut self, slot: Slot) -> Option<Relay> {
         self.get(slot)?;
+        self.taken &= !(1 << slot.index());
         self.live[slot.index()].take().map(|(_, relay)| relay)
     }
 
     /// The live connections, beginning with another one each time.
     pub(super) fn round(&mut self) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
-        let (before, after) = self.live.split_at(self.first);
-        let slots: heapless::Vec<Slot, CONNECTIONS_MAX> = after
-            .iter()
-            .chain(before)
-            .filter_map(|place| place.as_ref().map(|(slot, _)| *slot))
-            .collect();
-        if let Some(slot) = slots.first() {
-            self.first = (slot.index() + 1) % CONNECTIONS_MAX;
+        let mut slots = heapless::Vec::new();
+        let first = self.first;
+        let mut left = self.taken.rotate_right(first);
+        while left != 0 {
+            let place = (left.trailing_zeros() + first) % u64::BITS;
+            if slots.is_empty() {
+                self.first = (place + 1) % u64::BITS;
+            }
+            left &= left - 1;
+            if let Some((slot, _)) = &self.live[place as usize] {
+                // There are no more places than the list has.
+                let _ = slots.push(*slot);
+            }
         }
         slots
     }
@@ -92,8 +104,10 @@ impl Relays {
 
     /// When to ask again, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let live = self.live.iter().flatten();
-        live.filter_map(|(_, relay)| relay.next_deadline())
+        let places = (0..CONNECTIONS_MAX).filter(|place| self.taken & (1 << place) != 0);
+        places
+            .filter_map(|place| self.live[place].as_ref())
+            .filter_map(|(_, relay)| relay.next_deadline())
             .chain(self.finishing.iter().map(Finishing::next_deadline))
             .min()
     }

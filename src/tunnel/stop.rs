@@ -1,13 +1,10 @@
 //! An orderly stop: resets to the source, what is queued to the controllers, FIN, WebSocket close.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
 
 use log::{info, warn};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::clock::Clock;
 use super::up::Farewell;
 use super::{Over, Tunnel};
 use crate::limits::{CLOSE_LIMIT, STOP_LIMIT};
@@ -15,7 +12,7 @@ use crate::link::websocket::Lost;
 
 impl Tunnel {
     /// Ends a tunnel whose link is down; what is queued is written out, within [`STOP_LIMIT`].
-    pub(super) async fn stop(mut self) -> Over {
+    pub(super) async fn stop(&mut self) -> Over {
         let drained = poll_fn(|cx| self.poll_drained(cx));
         if timeout(STOP_LIMIT, drained).await.is_err() {
             warn!(
@@ -43,24 +40,21 @@ impl Tunnel {
             Err(_) => warn!("{name}: stopped before the controllers took everything"),
         }
     }
-
-    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Clock::now();
-        let drained = self.relays.poll_finishing(now, cx);
-        self.poll_relays_clock(now, cx);
-        drained
-    }
 }
 
-/// Sends what waits and the close, and awaits the service's.
-async fn say(farewell: Farewell) -> Result<(), Lost> {
-    let Farewell { mut link, outbox } = farewell;
+/// Sends what waits and the close, and awaits the service's; to be bounded by [`CLOSE_LIMIT`].
+pub(super) async fn say(farewell: Farewell) -> Result<(), Lost> {
+    let Farewell {
+        mut link,
+        outbox,
+        code,
+    } = farewell;
     for frame in outbox {
         poll_fn(|cx| link.poll_ready(cx)).await?;
         link.send(frame)?;
     }
     poll_fn(|cx| link.poll_ready(cx)).await?;
-    link.close(CloseCode::Normal, "the agent stops")?;
+    link.close(code)?;
     poll_fn(|cx| link.poll_flush(cx)).await?;
     loop {
         match poll_fn(|cx| link.poll_receive(cx)).await {

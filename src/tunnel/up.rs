@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use heapless::Deque;
 use log::{debug, info, trace, warn};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Tunnel;
 use super::clock::Clock;
@@ -65,6 +66,8 @@ pub(super) struct Up<'a> {
     /// What a slow controller could not take: while there is some, the WebSocket is not read.
     held: Option<Held>,
     ping_due: bool,
+    /// The owner changed the routes, and not every connection was looked at since.
+    routes_changed: bool,
     /// Where controllers are read to, behind room for the frame's head.
     buffer: BytesMut,
 }
@@ -87,22 +90,34 @@ impl<'a> Up<'a> {
             outbox: Deque::new(),
             held: None,
             ping_due: false,
+            routes_changed: false,
             buffer: BytesMut::new(),
         }
     }
 
     /// Serves until the WebSocket is over or the agent orders a stop. Every connection is then finishing, and
-    /// the link, where it may still be of use, comes back with the resets that it has not taken yet.
+    /// the link, where a close is owed on it, comes back with the resets that it has not taken yet.
     pub(super) async fn serve(mut self) -> (Down, Option<Farewell>) {
         let down = poll_fn(|cx| self.poll(cx)).await;
         poll_fn(|cx| {
             self.end_connections(&down, Clock::now(), cx);
+            if let Down::Lost(Lost::Closed(_)) = down {
+                // The answer to the service's close, if the link takes it at once; nobody waits for it.
+                let _ = self.link.poll_answer_close(cx);
+            }
             Poll::Ready(())
         })
         .await;
-        let farewell = matches!(down, Down::Stop).then_some(Farewell {
+        let code = match &down {
+            Down::Stop => Some(CloseCode::Normal),
+            Down::Violation(_) => Some(CloseCode::Protocol),
+            Down::Lost(lost) => lost.close_code(),
+            Down::Dead(_) => None,
+        };
+        let farewell = code.map(|code| Farewell {
             link: self.link,
             outbox: self.outbox,
+            code,
         });
         (down, farewell)
     }
@@ -127,7 +142,7 @@ impl<'a> Up<'a> {
     /// One look at everything; tells whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
         let now = Clock::now();
-        let mut moved = self.take_orders(now, cx)?;
+        let mut moved = self.take_orders(cx)?;
         moved |= self.receive(now, cx)?;
         moved |= self.serve_relays(now, cx)?;
         moved |= self.send_answers(cx)?;
@@ -142,13 +157,13 @@ impl<'a> Up<'a> {
         Ok(moved)
     }
 
-    fn take_orders(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+    fn take_orders(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
         let mut moved = false;
         while let Poll::Ready(order) = self.tunnel.orders.poll_recv(cx) {
             match order {
                 Some(Order::Routes(routes)) => {
                     self.tunnel.directory.replace(routes);
-                    self.end_without_route(now);
+                    self.routes_changed = true;
                     moved = true;
                 }
                 // An agent that is gone can order nothing more.
@@ -156,21 +171,6 @@ impl<'a> Up<'a> {
             }
         }
         Ok(moved)
-    }
-
-    fn end_without_route(&mut self, now: Instant) {
-        for slot in self.tunnel.relays.round() {
-            let Some(relay) = self.tunnel.relays.get(slot) else {
-                continue;
-            };
-            if !self.tunnel.directory.keeps(relay.route()) {
-                self.session.handle_target_closed(slot);
-                self.tunnel
-                    .relays
-                    .finish(slot, "the configuration has its route no more", now);
-                self.take_answers(now);
-            }
-        }
     }
 
     // ---- down: from the service to the controllers ------------------------------------------
@@ -295,7 +295,11 @@ impl<'a> Up<'a> {
         let mut moved = false;
         for slot in self.tunnel.relays.round() {
             if self.outbox.len() >= OUTBOX_FULL {
-                break;
+                return Ok(moved);
+            }
+            if self.routes_changed && self.end_without_route(slot, now) {
+                moved = true;
+                continue;
             }
             let Some(relay) = self.tunnel.relays.get(slot) else {
                 continue;
@@ -310,7 +314,21 @@ impl<'a> Up<'a> {
             }
             moved |= self.read_relay(slot, now, cx)?;
         }
+        self.routes_changed = false;
         Ok(moved)
+    }
+
+    fn end_without_route(&mut self, slot: Slot, now: Instant) -> bool {
+        let directory = &self.tunnel.directory;
+        let relay = self.tunnel.relays.get(slot);
+        if relay.is_none_or(|relay| directory.keeps(relay.route())) {
+            return false;
+        }
+        self.session.handle_target_closed(slot);
+        let why = "the configuration has its route no more";
+        self.tunnel.relays.finish(slot, why, now);
+        self.take_answers(now);
+        true
     }
 
     fn read_relay(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
@@ -460,12 +478,14 @@ impl<'a> Up<'a> {
     }
 }
 
-/// A link on which only the resets and the close of an orderly stop are still to be sent.
+/// A link on which only the last resets and the close are still to be sent.
 pub(super) struct Farewell {
     /// The link.
     pub(super) link: Link,
     /// What it has not taken yet.
     pub(super) outbox: Deque<Bytes, OUTBOX_MAX>,
+    /// The code of the close.
+    pub(super) code: CloseCode,
 }
 
 fn reason(why: Ending) -> &'static str {
