@@ -130,8 +130,8 @@ pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
 /// controller with a full share and a pace of 300 bytes a second needs this long.
 pub const FINISH_LIMIT: Duration = Duration::from_secs(900);
 
-/// From our FIN to the controller's, then the socket is closed. Longer would keep an exclusive
-/// robot from the next engineer.
+/// From the moment when the controller has everything to its FIN; then the socket is closed. Longer would
+/// keep an exclusive robot from the next engineer.
 pub const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Between two pings on the WebSocket.
@@ -169,7 +169,7 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 
 /// What the kernel's own limit for unacknowledged bytes (`TCP_USER_TIMEOUT`) adds to the stall
 /// time, so that our verdict, which has a reason in the log, comes first.
-pub const USER_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
+pub const USER_TIMEOUT_MARGIN: Duration = Duration::from_secs(20);
 
 /// With a longer stall time the kernel's limit is left out: it would also keep the keepalive probes from
 /// finding an idle controller that is gone, and our own clock finds the rest.

@@ -6,22 +6,40 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Relay, State};
 use crate::limits::{FINISH_LIMIT, LINGER_LIMIT};
+use crate::socket;
 
 /// Bytes thrown away at a time.
 const SCRATCH: usize = 2048;
+
+/// Between two looks at whether the controller has taken everything, once our FIN is behind it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection that is over for the source, but not for the controller.
 pub struct Finishing {
     relay: Relay,
     until: Instant,
-    fin_sent: bool,
+    stage: Stage,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Bytes wait here.
+    Writing,
+    /// Bytes and our FIN are in the kernel; the controller has not acknowledged all of them.
+    Sent {
+        /// When to look again.
+        look: Instant,
+    },
+    /// The controller has everything, and may close.
+    Lingering,
 }
 
 impl Finishing {
@@ -31,21 +49,19 @@ impl Finishing {
         Finishing {
             until: now + FINISH_LIMIT,
             relay,
-            fin_sent: false,
+            stage: Stage::Writing,
         }
     }
 
     /// Whether only the controller's FIN is awaited.
-    pub fn fin_sent(&self) -> bool {
-        self.fin_sent
+    pub fn is_lingering(&self) -> bool {
+        self.stage == Stage::Lingering
     }
 
     /// Goes on; ready when the socket may be closed.
     pub fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if now >= self.until {
-            if !self.fin_sent {
-                self.give_up("the time for it is over");
-            }
+            self.give_up("the time for it is over");
             return Poll::Ready(());
         }
         if let State::Connecting(way) = &mut self.relay.state {
@@ -61,30 +77,39 @@ impl Finishing {
             }
         }
         if self.throw_away(cx).is_ready() {
-            if self.relay.waiting() > 0 {
-                self.give_up("the controller closed the connection");
+            self.give_up("the controller closed the connection");
+            return Poll::Ready(());
+        }
+        if self.stage == Stage::Writing {
+            self.relay.poll_ring(now, cx);
+            if self.relay.waiting() == 0 && self.send_fin(now, cx).is_ready() {
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
         }
-        if self.fin_sent {
-            return Poll::Pending;
+        if let Stage::Sent { look } = self.stage
+            && now >= look
+        {
+            self.look(now);
         }
-        self.relay.poll_ring(now, cx);
-        if let Some(over) = self.relay.poll_stall(now) {
-            self.give_up(&over.to_string());
-            self.relay.reset();
-            return Poll::Ready(());
+        match self.relay.poll_stall(now) {
+            Some(over) => {
+                self.give_up(&over.to_string());
+                self.relay.reset();
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
         }
-        if self.relay.waiting() == 0 {
-            return self.send_fin(now, cx);
-        }
-        Poll::Pending
     }
 
     /// When to ask again, if nothing else happens.
     pub fn next_deadline(&self) -> Instant {
+        let look = match self.stage {
+            Stage::Sent { look } => Some(look),
+            Stage::Writing | Stage::Lingering => None,
+        };
         [
-            self.relay.stall.next_deadline().filter(|_| !self.fin_sent),
+            look,
+            self.relay.stall.next_deadline(),
             self.relay.pace_deadline(),
         ]
         .into_iter()
@@ -103,11 +128,29 @@ impl Finishing {
                 Poll::Ready(())
             }
             Poll::Ready(Ok(())) => {
-                self.fin_sent = true;
-                self.until = now + LINGER_LIMIT;
+                self.stage = Stage::Sent { look: now };
+                // The stall clock goes on for what is in the kernel: nothing else would end a wait for it.
+                self.relay.stall.set_waiting(true, now);
                 // Registers for the controller's FIN.
                 self.throw_away(cx)
             }
+        }
+    }
+
+    /// Asks the kernel whether the controller has everything. Only then its time to close begins: an exclusive
+    /// robot must not get its next connection while the kernel still delivers the bytes of this one.
+    fn look(&mut self, now: Instant) {
+        if let State::Open(socket) = &self.relay.state
+            && let Ok(counted) = socket::acknowledged(&socket.stream)
+        {
+            self.relay.stall.handle_acknowledged(counted, now);
+        }
+        if self.relay.stall.is_taken() {
+            self.relay.stall.set_waiting(false, now);
+            self.stage = Stage::Lingering;
+            self.until = now + LINGER_LIMIT;
+        } else {
+            self.stage = Stage::Sent { look: now + LOOK };
         }
     }
 
@@ -133,7 +176,7 @@ impl Finishing {
 
     /// The controller sent its FIN: it may still take what is queued, so only an empty ring ends it.
     fn half_closed(&self) -> Poll<()> {
-        if self.fin_sent || self.relay.waiting() == 0 {
+        if self.stage != Stage::Writing || self.relay.waiting() == 0 {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -159,6 +159,8 @@ impl Relay {
             // Nobody takes them any more; the source hears of it by the reset.
             State::Deaf(..) | State::Gone => bytes.clear(),
         }
+        let waiting = !bytes.is_empty() || self.waiting() > 0;
+        self.stall.set_waiting(waiting, now);
     }
 
     /// The last bytes for the controller: nobody will bring again what does not fit now.
@@ -337,6 +339,7 @@ impl Relay {
         if matches!(self.state, State::Deaf(..)) {
             self.forget_waiting();
         }
+        self.stall.set_waiting(self.waiting() > 0, now);
     }
 
     /// Writes once, within the pace. Nothing written means that the pace does not let more through, or that
@@ -372,7 +375,7 @@ impl Relay {
                     );
                 }
                 self.tally.down += count as u64;
-                self.stall.handle_written(count, now);
+                self.stall.handle_written(count);
                 if let Some(pace) = &mut self.pace {
                     pace.handle_written(count);
                 }

@@ -2,13 +2,17 @@
 //!
 //! What counts is what the controller's own TCP acknowledged, not what our kernel accepted: the kernel
 //! takes a hundred kilobytes for a controller that is long gone, and then refuses for many seconds while
-//! a slow one takes byte after byte. The clock asks the kernel only when it is due, so a healthy
-//! connection costs nothing.
+//! a slow one takes byte after byte. The clock runs only while bytes wait here, which is when a controller
+//! that stands still could hold others up; what fits into the kernel is given all the time it needs. It asks
+//! the kernel only when it is due, so a healthy connection costs nothing.
 
 use std::time::{Duration, Instant};
 
 /// Parts of the stall time after which the kernel is asked again; a stall is found at most that much late.
 const CHECKS: u32 = 8;
+
+/// The longest time between two questions: a stall time of an hour must not make the end of a connection slow.
+const CHECK_MAX: Duration = Duration::from_secs(2);
 
 /// The clock of one connection.
 pub struct Stall {
@@ -34,12 +38,25 @@ impl Stall {
     }
 
     /// So many bytes were given to the kernel.
-    pub fn handle_written(&mut self, count: usize, now: Instant) {
+    pub fn handle_written(&mut self, count: usize) {
         self.written += count as u64;
-        if self.since.is_none() {
-            self.since = Some(now);
-            self.check = now + self.limit / CHECKS;
+    }
+
+    /// Whether bytes wait for the controller.
+    pub fn set_waiting(&mut self, waiting: bool, now: Instant) {
+        match (self.since, waiting) {
+            (None, true) => {
+                self.since = Some(now);
+                self.check = now + self.interval();
+            }
+            (Some(_), false) => self.since = None,
+            (None, false) | (Some(_), true) => {}
         }
+    }
+
+    /// Whether the controller acknowledged all that was written, as far as is known.
+    pub fn is_taken(&self) -> bool {
+        self.acknowledged >= self.written
     }
 
     /// When to ask the kernel; never while nothing waits.
@@ -49,17 +66,21 @@ impl Stall {
 
     /// What the kernel says. Tells for how long the controller took nothing, if that is the limit or more.
     pub fn handle_acknowledged(&mut self, acknowledged: u64, now: Instant) -> Option<Duration> {
-        if acknowledged > self.acknowledged {
-            self.acknowledged = acknowledged;
+        let progress = acknowledged > self.acknowledged;
+        self.acknowledged = self.acknowledged.max(acknowledged);
+        let since = self.since?;
+        self.check = now + self.interval();
+        // A controller that took all it was given does not stand still: the route's pace makes the rest wait.
+        if progress || self.is_taken() {
             self.since = Some(now);
-        }
-        if self.acknowledged >= self.written {
-            self.since = None;
             return None;
         }
-        self.check = now + self.limit / CHECKS;
-        let waited = now.saturating_duration_since(self.since?);
+        let waited = now.saturating_duration_since(since);
         (waited >= self.limit).then_some(waited)
+    }
+
+    fn interval(&self) -> Duration {
+        (self.limit / CHECKS).min(CHECK_MAX)
     }
 }
 
@@ -70,11 +91,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Drives the clock as the shell does; `taken` tells what the kernel counts at a time.
+    /// Drives the clock as the shell does, with bytes that always wait; `taken` tells what the kernel counts at a
+    /// time.
     fn stalled_at(taken: impl Fn(u64) -> u64, write: usize) -> Option<u64> {
         let start = Instant::now();
         let mut stall = Stall::new(LIMIT, 1, start);
-        stall.handle_written(write, start);
+        stall.handle_written(write);
+        stall.set_waiting(true, start);
         for second in 0..300 {
             let now = start + SECOND * second;
             while stall.next_deadline().is_some_and(|due| due <= now) {
@@ -101,16 +124,25 @@ mod tests {
     }
 
     #[test]
-    fn one_that_took_all_has_no_clock() {
+    fn one_that_took_all_it_was_given_is_only_paced() {
+        assert_eq!(stalled_at(|_| 1001, 1000), None);
+    }
+
+    #[test]
+    fn nothing_that_waits_no_clock() {
         let start = Instant::now();
         let mut stall = Stall::new(LIMIT, 1, start);
-        assert_eq!(stall.next_deadline(), None);
-        stall.handle_written(500, start);
+        stall.handle_written(500);
+        assert_eq!(stall.next_deadline(), None, "the kernel has it all");
+        stall.set_waiting(true, start);
         assert!(stall.next_deadline().is_some());
-        assert_eq!(stall.handle_acknowledged(501, start + SECOND * 2), None);
+        stall.set_waiting(false, start + SECOND);
         assert_eq!(stall.next_deadline(), None);
-        // Long idle time is no stall.
-        stall.handle_written(1, start + SECOND * 1000);
-        assert_eq!(stall.handle_acknowledged(501, start + SECOND * 1002), None);
+        // The time in which nothing waited does not count.
+        stall.set_waiting(true, start + SECOND * 1000);
+        assert_eq!(stall.handle_acknowledged(1, start + SECOND * 1002), None);
+        assert!(!stall.is_taken());
+        stall.handle_acknowledged(501, start + SECOND * 1003);
+        assert!(stall.is_taken());
     }
 }

@@ -80,8 +80,8 @@ impl Relays {
             return;
         };
         if self.finishing.len() == FINISHING_MAX {
-            // Rather one that has its FIN and only waits for the controller's.
-            let victim = self.finishing.iter().position(Finishing::fin_sent);
+            // Rather one whose controller has everything and only does not close.
+            let victim = self.finishing.iter().position(Finishing::is_lingering);
             if victim.is_none() {
                 warn!("{FINISHING_MAX} connections still write out; the oldest is cut");
             }
