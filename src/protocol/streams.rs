@@ -208,6 +208,10 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn stream(service: &str) -> Stream {
@@ -267,5 +271,93 @@ mod tests {
         table.close(slot);
         assert!(table.start(stream("one-more")).is_some());
         assert!(table.find(b"s0").is_none());
+    }
+
+    /// What may happen to a table.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The source starts a stream for a service, with its first connection.
+        Start { service: u8, first: u32 },
+        /// The source starts a connection in the service's stream.
+        Open { service: u8, connection: u32 },
+        /// A connection ends; `late` says the same once more afterwards.
+        Close { pick: usize, late: bool },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let services = 0..u8::try_from(SERVICES_MAX + 2).expect("small");
+        prop_oneof![
+            1 => (services.clone(), 1u32..4).prop_map(|(service, first)| Step::Start { service, first }),
+            8 => (services, 1u32..40).prop_map(|(service, connection)| Step::Open { service, connection }),
+            4 => (any::<usize>(), any::<bool>()).prop_map(|(pick, late)| Step::Close { pick, late }),
+        ]
+    }
+
+    fn end_service(table: &mut Streams, name: &str) {
+        if let Some(index) = table.find(name.as_bytes()) {
+            let slots: Vec<Slot> = table.slots(index).collect();
+            assert!(slots.into_iter().all(|slot| table.close(slot)));
+            table.end(index);
+        }
+    }
+
+    proptest! {
+        /// The table against a map from service and connection to slot.
+        #[test]
+        fn the_table_is_a_map_with_bounds(steps in prop::collection::vec(step(), 1..200)) {
+            let mut table = Streams::default();
+            let mut model: HashMap<(String, u32), Slot> = HashMap::new();
+            let mut gone: Vec<Slot> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Start { service, first } => {
+                        let name = format!("s{service}");
+                        end_service(&mut table, &name);
+                        gone.extend(model.extract_if(|(owner, _), _| *owner == name).map(|(_, slot)| slot));
+                        let busy = model.keys().map(|(owner, _)| owner).collect::<std::collections::HashSet<_>>();
+                        let started = table.start(stream(&name));
+                        prop_assert_eq!(started.is_some(), busy.len() < SERVICES_MAX);
+                        if let Some(slot) = started.and_then(|index| table.open(index, connection(first))) {
+                            model.insert((name, first), slot);
+                        }
+                    }
+                    Step::Open { service, connection: id } => {
+                        let name = format!("s{service}");
+                        let Some(index) = table.find(name.as_bytes()) else { continue };
+                        if table.slot(index, connection(id)).is_some() {
+                            prop_assert!(model.contains_key(&(name, id)));
+                            continue;
+                        }
+                        let opened = table.open(index, connection(id));
+                        prop_assert_eq!(opened.is_some(), model.len() < CONNECTIONS_MAX);
+                        if let Some(slot) = opened {
+                            prop_assert!(!gone.contains(&slot), "a slot that is gone never comes back");
+                            model.insert((name, id), slot);
+                        }
+                    }
+                    Step::Close { pick, late } => {
+                        let Some(key) = model.keys().nth(pick.checked_rem(model.len()).unwrap_or(0)).cloned() else {
+                            continue;
+                        };
+                        let slot = model.remove(&key).expect("picked from it");
+                        prop_assert!(table.close(slot));
+                        prop_assert!(!late || !table.close(slot));
+                        gone.push(slot);
+                    }
+                }
+                let mut places: Vec<usize> = model.values().map(|slot| slot.index()).collect();
+                places.sort_unstable();
+                places.dedup();
+                prop_assert_eq!(places.len(), model.len(), "two connections never share a place");
+                for ((name, id), slot) in &model {
+                    let index = table.find(name.as_bytes()).expect("it has connections");
+                    prop_assert_eq!(table.slot(index, connection(*id)), Some(*slot));
+                    let address = table.address(*slot).expect("live");
+                    prop_assert_eq!(address.connection, Some(connection(*id)));
+                    prop_assert_eq!(address.service.as_ref().map(ServiceId::as_str), Some(name.as_str()));
+                }
+                prop_assert!(gone.iter().all(|slot| table.address(*slot).is_none()));
+            }
+        }
     }
 }

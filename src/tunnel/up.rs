@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use heapless::Deque;
 use log::{debug, info, trace, warn};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Tunnel;
 use super::clock::Clock;
 use super::order::Order;
 use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
-use crate::link::websocket::{Link, Lost, Received};
+use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
 use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
