@@ -5,6 +5,8 @@
 //! taking them while a controller is slow, and nothing piles up.
 
 mod command;
+#[cfg(test)]
+mod model;
 mod note;
 #[cfg(test)]
 mod tests;
