@@ -11,6 +11,7 @@
 //! | [`logging`] | one line a record, to stderr or the journal |
 //! | [`protocol`] | the rules of the tunnel, sans-io: bytes and time in, commands out |
 //! | [`socket`] | TCP options, and what the kernel tells of a connection |
+//! | [`resolve`] | names to addresses, beside the loop |
 //! | [`link`] | the connection to the service: resolve, TCP, TLS, WebSocket; knows nothing of streams |
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
@@ -34,6 +35,7 @@ pub mod link;
 pub mod logging;
 pub mod protocol;
 pub mod relay;
+pub mod resolve;
 pub mod secret;
 pub mod socket;
 pub mod supervise;

@@ -48,6 +48,10 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// wait for the controller's FIN. When one more comes, the one that waits longest is cut.
 pub const FINISHING_MAX: usize = 64;
 
+/// Connections of one tunnel that may hold on to the last WebSocket message of a lost link, because their
+/// ring is full. What a further one cannot take is lost, with a line in the log.
+pub const OVERFLOWS_MAX: usize = 2;
+
 /// Routes in the configuration.
 pub const ROUTES_MAX: usize = 64;
 
@@ -180,9 +184,10 @@ pub const TURNS_MAX: u32 = 32;
 
 // ---- what it comes to -----------------------------------------------------------------------
 
-/// Bytes one tunnel can hold: a WebSocket message being gathered and one being handed out, a frame
-/// cut across messages, the write buffers, TLS both ways, one upward read.
-pub const TUNNEL_BUFFERS: usize = 3 * WEBSOCKET_MESSAGE_MAX
+/// Bytes one tunnel can hold: a WebSocket message in the read buffer, one in fragments and one being handed
+/// out, what lost links left behind, a frame cut across messages, the write buffers, TLS both ways, one
+/// upward read.
+pub const TUNNEL_BUFFERS: usize = (3 + OVERFLOWS_MAX) * WEBSOCKET_MESSAGE_MAX
     + FRAME_MAX
     + 2 * LINK_WRITE_BUFFER_MAX
     + 3 * TLS_BUFFER
@@ -199,6 +204,6 @@ const _: () = {
     assert!(LINK_WRITE_BUFFER + 2 * UPWARD_READ <= LINK_WRITE_BUFFER_MAX);
     assert!(SHARE_BLOCKS < POOL_BLOCKS);
     assert!(ACCESS_TOKEN_MAX + 1024 <= REQUEST_MAX);
-    assert!(BUFFERS_MAX <= 6 * 1024 * 1024);
+    assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
 };

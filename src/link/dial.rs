@@ -19,9 +19,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
 use super::tls;
 use super::websocket::{Link, config};
 use crate::config::{ClientToken, Endpoint};
-use crate::limits::{DIAL_ATTEMPT, DIAL_LIMIT, LINK_UNSENT, PONG_LIMIT, RESOLVE_LIMIT};
+use crate::limits::{DIAL_ATTEMPT, DIAL_LIMIT, LINK_UNSENT, PONG_LIMIT};
 use crate::protocol::handshake::{PATH, Refusal, headers};
 use crate::protocol::ids::Version;
+use crate::resolve::{self, ResolveError};
 use crate::secret::Secret;
 use crate::socket;
 
@@ -44,9 +45,7 @@ pub struct Dialled {
 #[derive(Debug)]
 pub enum DialError {
     /// The name has no address.
-    Resolve(io::Error),
-    /// The resolver did not answer.
-    ResolveTimeout,
+    Resolve(ResolveError),
     /// TCP failed, on the last address tried.
     Tcp(SocketAddr, io::Error),
     /// TLS failed.
@@ -64,15 +63,9 @@ pub enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DialError::Resolve(error) => write!(
-                f,
-                "its name cannot be resolved ({error}); check the DNS server and the uplink"
-            ),
-            DialError::ResolveTimeout => write!(
-                f,
-                "its name was not resolved within {} s; check the DNS server and the uplink",
-                RESOLVE_LIMIT.as_secs()
-            ),
+            DialError::Resolve(error) => {
+                write!(f, "its name {error}; check the DNS server and the uplink")
+            }
             DialError::Tcp(address, error) => write!(
                 f,
                 "no TCP connection to {address} ({error}); check the uplink and the firewall"
@@ -134,7 +127,7 @@ pub async fn dial(
 }
 
 async fn reach(endpoint: &Endpoint) -> Result<(TcpStream, SocketAddr), DialError> {
-    let mut last = DialError::ResolveTimeout;
+    let mut last = DialError::Timeout;
     for address in addresses(endpoint).await? {
         let failed = match timeout(DIAL_ATTEMPT, connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, address)),
@@ -150,12 +143,9 @@ async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
         return Ok(vec![(ip, endpoint.port).into()]);
     }
-    let name = (endpoint.host.as_str(), endpoint.port);
-    match timeout(RESOLVE_LIMIT, tokio::net::lookup_host(name)).await {
-        Ok(Ok(found)) => Ok(found.collect()),
-        Ok(Err(error)) => Err(DialError::Resolve(error)),
-        Err(_) => Err(DialError::ResolveTimeout),
-    }
+    resolve::addresses(&resolve::SERVICE, &endpoint.host, endpoint.port)
+        .await
+        .map_err(DialError::Resolve)
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {

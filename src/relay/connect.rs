@@ -15,8 +15,9 @@ use super::gate::{Admission, Gate, Passage};
 use crate::config::{Host, Route, Source, Target};
 use crate::limits::{
     CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_RECEIVED, CONTROLLER_SEGMENT, CONTROLLER_UNSENT,
-    REFUSED_LIMIT, RESOLVE_LIMIT, USER_TIMEOUT_MARGIN, USER_TIMEOUT_MAX,
+    REFUSED_LIMIT, USER_TIMEOUT_MARGIN, USER_TIMEOUT_MAX,
 };
+use crate::resolve::{self, ResolveError};
 use crate::socket;
 
 /// The first wait after a refusal; it doubles.
@@ -28,9 +29,7 @@ pub enum ConnectError {
     /// The predecessor on an exclusive route did not end in time.
     Busy,
     /// The name has no address.
-    Resolve(io::Error),
-    /// The resolver did not answer.
-    ResolveTimeout,
+    Resolve(ResolveError),
     /// Nobody answered.
     Timeout,
     /// The last attempt failed like this.
@@ -46,12 +45,7 @@ impl fmt::Display for ConnectError {
             ),
             ConnectError::Resolve(error) => write!(
                 f,
-                "its name cannot be resolved ({error}); check the name, or use an address"
-            ),
-            ConnectError::ResolveTimeout => write!(
-                f,
-                "its name was not resolved within {} s; check the DNS server, or use an address",
-                RESOLVE_LIMIT.as_secs()
+                "its name {error}; check the name and the DNS server, or use an address"
             ),
             ConnectError::Timeout => write!(
                 f,
@@ -93,10 +87,9 @@ pub async fn connect(
         };
         let limit = match error {
             ConnectError::Timeout => CONNECT_LIMIT,
-            ConnectError::Busy
-            | ConnectError::Resolve(_)
-            | ConnectError::ResolveTimeout
-            | ConnectError::Failed(_) => REFUSED_LIMIT,
+            ConnectError::Busy | ConnectError::Resolve(_) | ConnectError::Failed(_) => {
+                REFUSED_LIMIT
+            }
         };
         if start.elapsed() + wait >= limit {
             return Err(error);
@@ -153,14 +146,7 @@ async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
         }
         Host::Name(name) => name,
     };
-    match timeout(
-        RESOLVE_LIMIT,
-        tokio::net::lookup_host((name.as_str(), port)),
-    )
-    .await
-    {
-        Ok(Ok(found)) => Ok(found.collect()),
-        Ok(Err(error)) => Err(ConnectError::Resolve(error)),
-        Err(_) => Err(ConnectError::ResolveTimeout),
-    }
+    resolve::addresses(&resolve::CONTROLLERS, name, port)
+        .await
+        .map_err(ConnectError::Resolve)
 }

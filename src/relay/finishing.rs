@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Relay, State};
@@ -26,6 +26,8 @@ pub struct Finishing {
     relay: Relay,
     until: Instant,
     stage: Stage,
+    /// Bytes that waited when it began.
+    owed: usize,
 }
 
 /// How far the end has come.
@@ -46,11 +48,27 @@ impl Finishing {
     pub(super) fn new(mut relay: Relay, now: Instant) -> Finishing {
         // The engineer's place is free from here on; the socket's is not.
         relay.admission = None;
+        let owed = relay.waiting();
         Finishing {
-            until: now + FINISH_LIMIT,
+            until: now + FINISH_LIMIT + relay.time_at_pace(owed),
+            owed,
             relay,
             stage: Stage::Writing,
         }
+    }
+
+    /// Ends it at once: its place is needed.
+    pub fn cut(mut self) {
+        warn!(
+            "{}: cut: too many connections end at the same time",
+            self.relay.label
+        );
+        self.give_up("its place was needed");
+    }
+
+    /// Whether it holds on to bytes that do not fit its ring.
+    pub fn overflows(&self) -> bool {
+        self.relay.overflows()
     }
 
     /// Whether only the controller's FIN is awaited.
@@ -107,14 +125,9 @@ impl Finishing {
             Stage::Sent { look } => Some(look),
             Stage::Writing | Stage::Lingering => None,
         };
-        [
-            look,
-            self.relay.stall.next_deadline(),
-            self.relay.pace_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.until, Instant::min)
+        look.into_iter()
+            .chain(self.relay.flow_deadline())
+            .fold(self.until, Instant::min)
     }
 
     fn send_fin(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -149,6 +162,13 @@ impl Finishing {
             self.relay.stall.set_waiting(false, now);
             self.stage = Stage::Lingering;
             self.until = now + LINGER_LIMIT;
+            if self.owed > 0 {
+                let told = self.relay.tally.told_at(now);
+                info!(
+                    "{}: the controller has every byte; {told}",
+                    self.relay.label
+                );
+            }
         } else {
             self.stage = Stage::Sent { look: now + LOOK };
         }

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::limits::ROUTES_MAX;
+
 /// The gates of all routes, by the route's name. A gate outlives a change of the configuration.
 #[derive(Default)]
 pub struct Gates(RefCell<HashMap<String, Rc<Gate>>>);
@@ -17,6 +19,10 @@ impl Gates {
     /// The gate of a route, with the limit it has now.
     pub fn of(&self, route: &str, limit: u16) -> Rc<Gate> {
         let mut gates = self.0.borrow_mut();
+        if gates.len() >= ROUTES_MAX && !gates.contains_key(route) {
+            // Of routes that the configuration had once, only those with connections matter.
+            gates.retain(|_, gate| Rc::strong_count(gate) > 1);
+        }
         let gate = gates
             .entry(route.to_owned())
             .or_insert_with(|| Gate::new(limit));
@@ -42,11 +48,6 @@ impl Gate {
             connected: Cell::new(0),
             waiting: RefCell::default(),
         })
-    }
-
-    /// The limit, for the log.
-    pub fn limit(&self) -> u16 {
-        self.limit.get()
     }
 
     /// Counts one more user; nothing if the route has its limit of them.

@@ -159,18 +159,41 @@ impl Relay {
             // Nobody takes them any more; the source hears of it by the reset.
             State::Deaf(..) | State::Gone => bytes.clear(),
         }
-        let waiting = !bytes.is_empty() || self.waiting() > 0;
-        self.stall.set_waiting(waiting, now);
+        if let State::Open(_) = self.state {
+            let waiting = !bytes.is_empty() || self.waiting() > 0;
+            self.stall.set_waiting(waiting, now);
+        }
     }
 
-    /// The last bytes for the controller: nobody will bring again what does not fit now.
-    pub fn deliver_last(&mut self, mut bytes: Bytes, now: Instant, cx: &mut Context<'_>) {
+    /// The last bytes for the controller: nobody will bring again what does not fit now. It is kept only if
+    /// `may_overflow`, or if some is kept already.
+    pub fn deliver_last(
+        &mut self,
+        mut bytes: Bytes,
+        may_overflow: bool,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) {
         if self.overflow.is_empty() {
             self.deliver(&mut bytes, now, cx);
         }
-        if !bytes.is_empty() {
-            self.overflow.push_back(bytes);
+        if bytes.is_empty() {
+            return;
         }
+        if may_overflow || self.overflows() {
+            self.overflow.push_back(bytes);
+        } else {
+            warn!(
+                "{}: its last {} bytes found no room and are lost",
+                self.label,
+                bytes.len()
+            );
+        }
+    }
+
+    /// Whether it holds on to bytes that do not fit its ring.
+    pub fn overflows(&self) -> bool {
+        !self.overflow.is_empty()
     }
 
     /// Goes on with what waits: the way to the target, the ring, the clocks.
@@ -237,14 +260,11 @@ impl Relay {
             // The way to the target has clocks of its own.
             State::Connecting(_) | State::Gone => None,
             State::Deaf(_, _, until) => Some(*until),
-            State::Open(_) => [
-                self.stall.next_deadline(),
-                self.pace_deadline(),
-                self.route.idle.map(|idle| self.tally.last + idle),
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
+            State::Open(_) => self
+                .flow_deadline()
+                .into_iter()
+                .chain(self.route.idle.map(|idle| self.tally.last + idle))
+                .min(),
         }
     }
 
@@ -302,6 +322,12 @@ impl Relay {
     /// Bytes that wait for the controller here; what the kernel holds for it is not counted.
     fn waiting(&self) -> usize {
         self.ring.len() + self.overflow.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// How long so many bytes take at the route's pace.
+    fn time_at_pace(&self, count: usize) -> Duration {
+        let pace = self.pace.as_ref();
+        pace.map_or(Duration::ZERO, |pace| pace.time_for(count))
     }
 
     fn forget_waiting(&mut self) -> usize {
@@ -415,9 +441,14 @@ impl Relay {
             .map(Over::Stalled)
     }
 
-    fn pace_deadline(&self) -> Option<Instant> {
-        let pace = self.pace.as_ref()?;
-        (!self.ring.is_empty()).then(|| pace.next_time())
+    /// When to look after the bytes that wait; only an open connection has such a clock.
+    fn flow_deadline(&self) -> Option<Instant> {
+        let State::Open(_) = self.state else {
+            return None;
+        };
+        let pace = self.pace.as_ref().filter(|_| !self.ring.is_empty());
+        let paced = pace.and_then(Pace::next_time);
+        self.stall.next_deadline().into_iter().chain(paced).min()
     }
 
     fn broken(&mut self) -> Over {

@@ -47,10 +47,17 @@ impl Pace {
         self.allowance -= count as f64;
     }
 
-    /// When a burst, or the one byte of a very slow pace, may be written again.
-    pub fn next_time(&self) -> Instant {
-        let missing = (self.burst - self.allowance).max(0.0);
-        self.counted + Duration::from_secs_f64(missing / self.bytes_per_second)
+    /// When a burst, or the one byte of a very slow pace, may be written again. Nothing if it may be now: then it
+    /// is the controller that makes the bytes wait, and no clock helps.
+    pub fn next_time(&self) -> Option<Instant> {
+        let missing = self.burst - self.allowance;
+        let time = Duration::from_secs_f64(missing.max(0.0) / self.bytes_per_second);
+        (missing > 0.0).then(|| self.counted + time)
+    }
+
+    /// How long so many bytes take.
+    pub fn time_for(&self, count: usize) -> Duration {
+        Duration::from_secs_f64(count as f64 / self.bytes_per_second)
     }
 }
 
@@ -68,7 +75,8 @@ mod tests {
                 let count = pace.allowed(now);
                 pace.handle_written(count);
                 written += count;
-                now = pace.next_time().max(now + Duration::from_micros(1));
+                let next = pace.next_time().expect("a burst was just written");
+                now = next.max(now + Duration::from_micros(1));
             }
             let (least, most) = (
                 rate as usize * 10 * 97 / 100,

@@ -3,9 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use log::warn;
-
-use crate::limits::{CONNECTIONS_MAX, FINISHING_MAX};
+use crate::limits::{CONNECTIONS_MAX, FINISHING_MAX, OVERFLOWS_MAX};
 use crate::protocol::streams::Slot;
 use crate::relay::Relay;
 use crate::relay::finishing::Finishing;
@@ -74,6 +72,17 @@ impl Relays {
         slots
     }
 
+    /// Whether one connection more may hold on to the last message of a lost link.
+    pub(super) fn may_overflow(&self) -> bool {
+        let live = self
+            .live
+            .iter()
+            .flatten()
+            .filter(|(_, relay)| relay.overflows());
+        let finishing = self.finishing.iter().filter(|relay| relay.overflows());
+        live.count() + finishing.count() < OVERFLOWS_MAX
+    }
+
     /// Ends a relay in order: what is queued is written out, then FIN.
     pub(super) fn finish(&mut self, slot: Slot, why: &str, now: Instant) {
         let Some(finishing) = self.take(slot).and_then(|relay| relay.finish(why, now)) else {
@@ -82,10 +91,7 @@ impl Relays {
         if self.finishing.len() == FINISHING_MAX {
             // Rather one whose controller has everything and only does not close.
             let victim = self.finishing.iter().position(Finishing::is_lingering);
-            if victim.is_none() {
-                warn!("{FINISHING_MAX} connections still write out; the oldest is cut");
-            }
-            self.finishing.swap_remove(victim.unwrap_or(0));
+            self.finishing.remove(victim.unwrap_or(0)).cut();
         }
         self.finishing.push(finishing);
     }
@@ -102,13 +108,18 @@ impl Relays {
         Poll::Pending
     }
 
+    /// When to ask those again that finish, if nothing else happens.
+    pub(super) fn next_finishing(&self) -> Option<Instant> {
+        self.finishing.iter().map(Finishing::next_deadline).min()
+    }
+
     /// When to ask again, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let places = (0..CONNECTIONS_MAX).filter(|place| self.taken & (1 << place) != 0);
         places
             .filter_map(|place| self.live[place].as_ref())
             .filter_map(|(_, relay)| relay.next_deadline())
-            .chain(self.finishing.iter().map(Finishing::next_deadline))
+            .chain(self.next_finishing())
             .min()
     }
 }

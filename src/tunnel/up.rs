@@ -223,14 +223,11 @@ impl<'a> Up<'a> {
                 self.liveness.handle_pause(true, now);
                 return false;
             }
-        }
-        let waited = now.saturating_duration_since(held.since);
-        if waited >= Duration::from_secs(1) {
-            info!(
-                "{}: a slow controller held the tunnel up for {:.1} s",
-                self.tunnel.name,
-                waited.as_secs_f64()
-            );
+            let waited = now.saturating_duration_since(held.since).as_secs_f64();
+            if waited >= 1.0 {
+                let label = relay.label();
+                info!("{label}: this slow controller held the whole tunnel up for {waited:.1} s");
+            }
         }
         self.held = None;
         self.liveness.handle_pause(false, now);
@@ -435,10 +432,13 @@ impl<'a> Up<'a> {
 
     fn next_deadline(&self) -> Instant {
         let liveness = self.liveness.next_deadline();
-        match self.tunnel.relays.next_deadline() {
-            Some(relays) => relays.min(liveness),
-            None => liveness,
-        }
+        let relays = if self.outbox.len() >= OUTBOX_FULL {
+            // The live ones are not looked at before the link takes an answer; that wakes us.
+            self.tunnel.relays.next_finishing()
+        } else {
+            self.tunnel.relays.next_deadline()
+        };
+        relays.map_or(liveness, |relays| relays.min(liveness))
     }
 
     // ---- the end ----------------------------------------------------------------------------
@@ -471,8 +471,9 @@ impl<'a> Up<'a> {
     }
 
     fn deliver_last(&mut self, slot: Slot, bytes: Bytes, now: Instant, cx: &mut Context<'_>) {
+        let may_overflow = self.tunnel.relays.may_overflow();
         if let Some(relay) = self.tunnel.relays.get(slot) {
-            relay.deliver_last(bytes, now, cx);
+            relay.deliver_last(bytes, may_overflow, now, cx);
         }
     }
 }

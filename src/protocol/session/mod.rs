@@ -239,7 +239,7 @@ impl Session {
     fn service_ids(&mut self, message: &Message) -> Result<Command, Violation> {
         let mut declared = Vec::new();
         for id in &message.available_service_ids {
-            let id = service_id(id)?.ok_or(Violation::ServiceId)?;
+            let id = service_id(id)?.ok_or(Violation::ServiceId { length: 0 })?;
             if declared.push(id).is_err() {
                 let count = message.available_service_ids.len();
                 self.push(Command::Note(Note::TooManyServices(count)));
@@ -404,6 +404,8 @@ fn service_id(bytes: &Bytes) -> Result<Option<ServiceId>, Violation> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| Violation::ServiceId)?;
-    ServiceId::new(text).map(Some).ok_or(Violation::ServiceId)
+    let length = bytes.len();
+    let text = std::str::from_utf8(bytes).ok();
+    let id = text.and_then(ServiceId::new);
+    id.map(Some).ok_or(Violation::ServiceId { length })
 }

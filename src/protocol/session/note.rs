@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::limits::{CONNECTIONS_MAX, DECLARED_MAX, SERVICES_MAX};
+use crate::limits::{CONNECTIONS_MAX, DECLARED_MAX, SERVICE_ID_MAX, SERVICES_MAX};
 use crate::protocol::message::Address;
 
 /// Something odd that the session dealt with.
@@ -18,7 +18,7 @@ pub enum Note {
     ConnectionTaken(Address),
     /// A connection start in a stream that is not current.
     NoStream(Address),
-    /// A connection start from a source that cannot have several (V1, V2).
+    /// A connection start without a connection ID, or in a stream whose source has only one (V1, V2).
     NotMultiplexed(Address),
     /// SERVICE_IDS with more than [`DECLARED_MAX`] services; the first ones count.
     TooManyServices(usize),
@@ -57,7 +57,7 @@ impl fmt::Display for Note {
             }
             Note::NotMultiplexed(at) => write!(
                 f,
-                "{at}: refused a connection start: the stream was started without a connection ID (V1, V2)"
+                "{at}: refused a connection start: it needs a connection ID, and a stream that was started with one (V3)"
             ),
             Note::TooManyServices(count) => write!(
                 f,
@@ -78,8 +78,11 @@ pub enum Violation {
         /// What the decoder said.
         reason: prost::DecodeError,
     },
-    /// A service ID that is no text, or too long.
-    ServiceId,
+    /// A service ID that is no text, or not of 1 to [`SERVICE_ID_MAX`] bytes.
+    ServiceId {
+        /// Its length in bytes.
+        length: usize,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -91,9 +94,10 @@ impl fmt::Display for Violation {
                     "a frame of {length} bytes is no tunnel message: {reason}"
                 )
             }
-            Violation::ServiceId => {
-                write!(f, "a service ID is no text of at most 128 bytes")
-            }
+            Violation::ServiceId { length } => write!(
+                f,
+                "a service ID of {length} bytes is no text of 1 to {SERVICE_ID_MAX} bytes"
+            ),
         }
     }
 }
