@@ -62,7 +62,7 @@ async fn gaps() -> Vec<f64> {
         .filter(|line| line.contains("next attempt"))
         .count();
     assert_eq!(waits, REJECTED);
-    let reason = |line: &str| line.contains("503");
+    let reason = |line: &str| line.contains("HTTP 503");
     stage
         .agent
         .wait_line(reason, LIMIT)
@@ -90,7 +90,7 @@ async fn a_refusal_behind_a_lost_link_is_final() {
     assert_eq!(stage.agent.wait_exit(BACK).await.expect("it exits"), 69);
     let line = stage
         .agent
-        .wait_line(|line| line.contains("403"), LIMIT)
+        .wait_line(|line| line.contains("HTTP 403"), LIMIT)
         .await
         .expect("the log says why");
     for part in [

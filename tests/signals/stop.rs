@@ -247,7 +247,7 @@ async fn sigterm_while_the_last_bytes_of_a_dead_tunnel_go_out() {
     stage.tunnel.destination.kill(Kill::Fin).expect("connected");
     stage
         .agent
-        .wait_line(|line| line.contains("403"), LIMIT)
+        .wait_line(|line| line.contains("HTTP 403"), LIMIT)
         .await
         .expect("it is refused");
     assert!(
