@@ -71,13 +71,13 @@ fn carry_out(wish: Wish, config: &Config, orders: &mpsc::Sender<Order>) {
 }
 
 fn reload(config: &Config) -> Option<Order> {
-    let Some(file) = &config.file else {
-        warn!("asked to reload, but the routes came from the command line: nothing to read again");
+    let Some(source) = config.routes_source() else {
+        warn!("asked to reload, but the routes came from -d alone: there is nothing to read again");
         return None;
     };
     match config.reload() {
         Ok(routes) => {
-            info!("{}: routes read again", file.display());
+            info!("{}: routes read again", source.display());
             Some(Order::Routes(routes))
         }
         Err(faults) => {
@@ -86,7 +86,7 @@ fn reload(config: &Config) -> Option<Order> {
             }
             error!(
                 "{}: not taken; the routes stay as they were",
-                file.display()
+                source.display()
             );
             None
         }

@@ -54,6 +54,15 @@ impl Config {
         }
     }
 
+    /// What [`reload`](Config::reload) reads: the folder or the file of the routes. Beside `-d` it is the
+    /// file, whose `default` names one of its services; with `-d` alone there is nothing.
+    pub fn routes_source(&self) -> Option<&Path> {
+        match &self.origin.routes {
+            RoutesFrom::Flag(_) => self.file.as_deref(),
+            RoutesFrom::Folder(path) | RoutesFrom::File(path) => Some(path),
+        }
+    }
+
     /// Reads the routes again, from where they came from. Nothing else changes: endpoint,
     /// certificates and tokens take a restart. What is not wise about them is logged.
     ///

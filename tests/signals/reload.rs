@@ -1,13 +1,13 @@
 //! SIGHUP.
 
-use cell::agent::Signal;
+use cell::agent::{AgentBuilder, Signal};
 use cell::pattern::{Pattern, pattern};
 use cell::service::{Event, Protocol, ServiceOptions};
 use cell::target::{Behaviour, Target};
 use cell::wire::{Kind, Mode};
 
 use crate::client::{connect, echo, ended, file, from_text};
-use crate::stage::{LIMIT, Stage};
+use crate::stage::{AGENT, LIMIT, Stage};
 
 /// The lines of a route.
 fn route(name: &str, target: &Target) -> String {
@@ -154,5 +154,57 @@ async fn a_bad_file_changes_nothing() {
         .expect("it says so");
     ended(&mut connect(&source, "robot2").await).await;
     echo(&mut live, b"to the end").await;
+    stage.end();
+}
+
+/// A line of a map.
+fn mapped(name: &str, target: &Target) -> String {
+    format!("{name} = {}\n", target.address())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_reads_the_folder_of_maps_again() {
+    let robots = ROBOTS.map(|_| Target::start(Behaviour::Echo).expect("a free port"));
+    let before = mapped("robot1", &robots[0]) + &mapped("robot2", &robots[1]);
+    let stage = Stage::with(ServiceOptions::default(), &ROBOTS, |service, tunnel| {
+        let builder = AgentBuilder::new(AGENT).expect("a folder");
+        let maps = builder.folder().join("maps");
+        std::fs::create_dir(&maps).expect("a folder");
+        // The file beside the folder of maps has no routes of its own.
+        let rest = file(service, builder.folder(), "");
+        let builder = builder.file("ca.pem", service.ca_pem()).expect("a file");
+        let builder = builder.file("maps/cell.ini", &before).expect("a file");
+        let builder = builder.config(&rest).expect("a file");
+        let builder = builder.arg("--config-dir").arg(maps);
+        builder.token(&tunnel.destination_token)
+    })
+    .await;
+    let source = stage.source(Protocol::V3).await;
+    let mut kept = connect(&source, "robot1").await;
+    let mut removed = connect(&source, "robot2").await;
+    echo(&mut kept, b"before").await;
+    echo(&mut removed, b"before").await;
+
+    let after = mapped("robot1", &robots[0]) + &mapped("robot3", &robots[2]);
+    let write = |text: &str| stage.agent.write_file("maps/cell.ini", text);
+    write(&after).expect("a file");
+    stage.agent.signal(Signal::SIGHUP).expect("it runs");
+    let folder = stage.agent.folder().join("maps").display().to_string();
+    let said = format!("{folder}: routes read again");
+    let wait = stage.agent.wait_line(|line| line.contains(&said), LIMIT);
+    wait.await.expect("it says so, and of what");
+    assert!(ended(&mut removed).await, "the engineer gets FIN");
+    ended(&mut connect(&source, "robot2").await).await;
+    echo(&mut connect(&source, "robot3").await, b"new").await;
+    echo(&mut kept, b"behind").await;
+
+    // A broken map changes nothing.
+    write(&format!("{after}nonsense\n")).expect("a file");
+    stage.agent.signal(Signal::SIGHUP).expect("it runs");
+    let said = format!("{folder}: not taken; the routes stay as they were");
+    let wait = stage.agent.wait_line(|line| line.contains(&said), LIMIT);
+    wait.await.expect("it says so");
+    echo(&mut connect(&source, "robot3").await, b"still served").await;
+    echo(&mut kept, b"to the end").await;
     stage.end();
 }

@@ -178,6 +178,7 @@ fn targets_stand_in_one_place() {
     let default = config.routes.default_route().expect("a default");
     assert_eq!((default.name.as_str(), config.file.is_some()), ("b", true));
     assert_eq!(config.reload().expect("the same"), config.routes);
+    assert_eq!(config.routes_source(), Some(Path::new(&file)));
     for map in ["a=1", "22"] {
         let faults = wrong(&["-d", map, "--config", &file]);
         assert!(

@@ -44,6 +44,7 @@ fn services_and_targets() {
         let single = shown.len() == 1;
         assert_eq!(config.routes.default_route().is_some(), single, "{map}");
         assert_eq!(config.reload().expect("nothing to read"), config.routes);
+        assert_eq!(config.routes_source(), None);
     }
 }
 

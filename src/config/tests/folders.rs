@@ -45,6 +45,7 @@ fn every_file_below_the_folder_is_read() {
     folder.write("late.ini", "late=1");
     let routes = config.reload().expect("good files");
     assert!(routes.by_name("late").is_some());
+    assert_eq!(config.routes_source(), Some(Path::new(&path)));
 
     // As in the reference, -d goes before the folder.
     let (config, warnings) = run(&[BASE.as_slice(), &[&flag, &path, "-d", "a=1"]].concat());

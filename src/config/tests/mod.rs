@@ -166,6 +166,7 @@ fn reload_takes_new_routes_and_keeps_the_old_ones_equal() {
     let file = folder.write("cellgate.toml", GOOD);
     let (config, _) = run(&["--config", &file, "-b", "192.168.0.1"]);
     assert_eq!(config.reload().expect("the same file"), config.routes);
+    assert_eq!(config.routes_source(), Some(Path::new(&file)));
 
     let more = format!("{GOOD}[routes.robot3]\ntarget = \"192.168.0.4:23\"\n");
     folder.write(
