@@ -55,8 +55,8 @@ impl std::fmt::Display for WipeError {
 impl std::error::Error for WipeError {}
 
 /// Overwrites the values of `-t`, `-i` and their long forms, and of the two variables, in the memory
-/// that `/proc` shows. To be called when the configuration is loaded, and before the process makes
-/// itself undumpable: then it could no longer open its own memory.
+/// that `/proc` shows. To be called as soon as both are copied, for the environment reads as masks
+/// afterwards; and before the process makes itself undumpable: then it could no longer open its own memory.
 ///
 /// # Errors
 /// If there is no `/proc`, or it cannot be written. What was wiped until then stays wiped.

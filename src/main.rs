@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use cellgate::config::{Config, Start};
+use cellgate::config::{self, Config, Start};
 use cellgate::{agent, argv, exit, logging, tunnel};
 use log::{error, info, warn};
 
@@ -14,11 +14,20 @@ const RESOLVER_STACK: usize = 256 * 1024;
 const RESOLVERS: usize = 2;
 
 fn main() -> ExitCode {
-    let start = Config::load(std::env::args_os().skip(1), &|name| std::env::var_os(name));
-    // Before anything that takes time: until then every user of the machine can read the tokens.
+    let arguments = std::env::args_os().skip(1);
+    let mut variables = config::VARIABLES.map(|name| (name, std::env::var_os(name)));
+    // Before any file is read: until then every user of the machine can see the tokens.
     let wiped = argv::wipe();
-    let (mut config, warnings) = match start {
-        Ok(Start::Run(config, warnings)) => (config, warnings),
+    let start = Config::load(arguments, &mut |wanted| {
+        let variable = variables.iter_mut().find(|(name, _)| *name == wanted)?;
+        variable.1.take()
+    });
+    let (config, access_token, warnings) = match start {
+        Ok(Start::Run {
+            config,
+            access_token,
+            warnings,
+        }) => (config, access_token, warnings),
         Ok(Start::Help(text) | Start::Version(text)) => {
             // A closed pipe behind --help is nobody's fault.
             let _ = writeln!(std::io::stdout(), "{text}");
@@ -36,11 +45,11 @@ fn main() -> ExitCode {
     for warning in warnings {
         warn!("{warning}");
     }
-    let Some(access_token) = config.access_token.take() else {
-        error!("no access token: set AWSIOT_TUNNEL_ACCESS_TOKEN, or give -t/--access-token");
-        return ExitCode::from(exit::CONFIG);
-    };
-    info!("cellgate {} starts", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    match &config.thing {
+        Some(thing) => info!("cellgate {version} starts for thing {thing}"),
+        None => info!("cellgate {version} starts"),
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(RESOLVERS)

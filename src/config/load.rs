@@ -23,15 +23,18 @@ const CLIENT_TOKEN: &str = "AWSIOT_TUNNEL_CLIENT_TOKEN";
 const ENDPOINT: &str = "AWSIOT_TUNNEL_ENDPOINT";
 const REGION: &str = "AWSIOT_TUNNEL_REGION";
 
+/// Every variable that [`Config::load`] asks for.
+pub const VARIABLES: [&str; 4] = [ACCESS_TOKEN, CLIENT_TOKEN, ENDPOINT, REGION];
+
 impl Config {
-    /// Reads everything. `args` is the command line without the program's name, `env` looks a
-    /// variable of the environment up.
+    /// Reads everything. `args` is the command line without the program's name; `env` gives the value
+    /// of one of [`VARIABLES`] and is asked once for each, so that it may hand a token over and keep no copy.
     ///
     /// # Errors
     /// Every fault at once.
     pub fn load(
         args: impl Iterator<Item = OsString>,
-        env: &dyn Fn(&str) -> Option<OsString>,
+        env: &mut dyn FnMut(&str) -> Option<OsString>,
     ) -> Result<Start, Faults> {
         let mut faults = Faults::none();
         match flags::parse(args, &mut faults) {
@@ -46,10 +49,12 @@ impl Config {
                 };
                 let config = loader.config();
                 let warnings = loader.warnings;
-                loader
-                    .faults
-                    .or(config)
-                    .map(|config| Start::Run(Box::new(config), warnings))
+                let (config, access_token) = loader.faults.or(config)?;
+                Ok(Start::Run {
+                    config: Box::new(config),
+                    access_token,
+                    warnings,
+                })
             }
         }
     }
@@ -86,13 +91,13 @@ impl Config {
 
 struct Loader<'e> {
     flags: Flags,
-    env: &'e dyn Fn(&str) -> Option<OsString>,
+    env: &'e mut dyn FnMut(&str) -> Option<OsString>,
     faults: Faults,
     warnings: Vec<Warning>,
 }
 
 impl Loader<'_> {
-    fn config(&mut self) -> Option<Config> {
+    fn config(&mut self) -> Option<(Config, Secret)> {
         self.check_mode();
         let log_level = self.log_level();
         let bind = self.bind();
@@ -117,17 +122,17 @@ impl Loader<'_> {
             bind,
         };
         let routes = origin.routes(content, &mut self.faults, &mut self.warnings);
-        Some(Config {
+        let config = Config {
             thing,
             endpoint: endpoint?,
             extra_roots,
             routes: routes?,
-            access_token: Some(access_token?),
             client_token,
             log_level,
             file,
             origin,
-        })
+        };
+        Some((config, access_token?))
     }
 
     fn check_mode(&mut self) {

@@ -32,6 +32,7 @@ use crate::secret::Secret;
 
 pub use endpoint::Endpoint;
 pub use fault::{Fault, Faults, Place, Warning};
+pub use load::VARIABLES;
 pub use route::{Route, Routes, Source};
 pub use target::{Host, Target};
 pub use token::ClientToken;
@@ -47,8 +48,6 @@ pub struct Config {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The targets that may be dialled, and no others. Never empty.
     pub routes: Routes,
-    /// The access token of the tunnel. [`load`](Config::load) does not come without one.
-    pub access_token: Option<Secret>,
     /// The client token to bring with it, if the owner gave one.
     pub client_token: Option<ClientToken>,
     /// How much is logged.
@@ -62,8 +61,15 @@ pub struct Config {
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Start {
-    /// To run, and what is not wise about it.
-    Run(Box<Config>, Vec<Warning>),
+    /// To run.
+    Run {
+        /// What to do.
+        config: Box<Config>,
+        /// The access token of the tunnel.
+        access_token: Secret,
+        /// What is not wise about it.
+        warnings: Vec<Warning>,
+    },
     /// To print this text on standard output and exit with 0.
     Help(String),
     /// To print this text on standard output and exit with 0.

@@ -171,7 +171,7 @@ async fn sighup_reads_the_folder_of_maps_again() {
         let maps = builder.folder().join("maps");
         std::fs::create_dir(&maps).expect("a folder");
         // The file beside the folder of maps has no routes of its own.
-        let rest = file(service, builder.folder(), "");
+        let rest = "thing = \"cell-0042\"\n".to_owned() + &file(service, builder.folder(), "");
         let builder = builder.file("ca.pem", service.ca_pem()).expect("a file");
         let builder = builder.file("maps/cell.ini", &before).expect("a file");
         let builder = builder.config(&rest).expect("a file");
@@ -179,6 +179,9 @@ async fn sighup_reads_the_folder_of_maps_again() {
         builder.token(&tunnel.destination_token)
     })
     .await;
+    let of_whom = |line: &str| line.ends_with(" starts for thing cell-0042");
+    let wait = stage.agent.wait_line(of_whom, LIMIT);
+    wait.await.expect("the first line names the thing");
     let source = stage.source(Protocol::V3).await;
     let mut kept = connect(&source, "robot1").await;
     let mut removed = connect(&source, "robot2").await;

@@ -101,14 +101,14 @@ fn tokens_come_from_flags_or_the_environment() {
     let base = ["-d22", "-r", "eu-1"];
     let client = "c".repeat(32);
     let other = "0-".repeat(20);
-    let (config, warnings) = run_with(&base, &[TOKEN, (CLIENT_TOKEN, &client)]);
-    assert_eq!(config.access_token.expect("a token").expose(), TOKEN.1);
+    let (config, token, warnings) = run_by(&base, &[TOKEN, (CLIENT_TOKEN, &client)]);
+    assert_eq!(token.expose(), TOKEN.1);
     assert_eq!(config.client_token.expect("a token").expose(), client);
     assert_eq!(warnings, [""; 0]);
 
     let flags = [&base, ["-t", "flag-token", "-i", &other].as_slice()].concat();
-    let (config, warnings) = run_with(&flags, &[TOKEN, (CLIENT_TOKEN, &client)]);
-    assert_eq!(config.access_token.expect("a token").expose(), "flag-token");
+    let (config, token, warnings) = run_by(&flags, &[TOKEN, (CLIENT_TOKEN, &client)]);
+    assert_eq!(token.expose(), "flag-token");
     assert_eq!(config.client_token.expect("a token").expose(), other);
     assert!(warnings[0].starts_with("-t/--access-token: the access token was visible to"));
     assert_eq!(warnings.len(), 1, "{warnings:?}");

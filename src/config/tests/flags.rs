@@ -214,7 +214,7 @@ fn text_that_is_no_utf8_is_a_fault_without_its_value() {
     use std::os::unix::ffi::OsStringExt;
     let token = OsString::from_vec(b"AQGAAX\xff".into());
     let args = ["-d22".into(), "-reu-1".into(), "-t".into(), token];
-    let faults = Config::load(args.into_iter(), &|_| None).expect_err("no text");
+    let faults = Config::load(args.into_iter(), &mut |_| None).expect_err("no text");
     let said = faults.to_string();
     assert!(
         said.contains("-t/--access-token: got a value that is no UTF-8; "),

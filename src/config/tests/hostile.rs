@@ -102,7 +102,7 @@ proptest! {
         "--[a-z-]{1,12}(=[ -~]{0,8})?".prop_map(String::into_bytes),
     ], 0..12)) {
         let args = args.into_iter().map(OsString::from_vec);
-        if let Err(faults) = Config::load(args, &|_| Some("x y".into())) {
+        if let Err(faults) = Config::load(args, &mut |_| Some("x y".into())) {
             check(&faults);
             prop_assert!(!faults.to_string().contains("x y"));
         }

@@ -62,11 +62,12 @@ impl Drop for Folder {
 }
 
 fn load(args: &[&str], variables: &[(&str, &str)]) -> Result<Start, Faults> {
-    let env = |name: &str| {
+    let mut env = |name: &str| {
+        assert!(VARIABLES.contains(&name), "{name}");
         let mut found = variables.iter().filter(|(variable, _)| *variable == name);
         found.next().map(|(_, value)| OsString::from(value))
     };
-    Config::load(args.iter().map(OsString::from), &env)
+    Config::load(args.iter().map(OsString::from), &mut env)
 }
 
 /// What runs with these flags, and a token from the environment.
@@ -75,9 +76,20 @@ fn run(args: &[&str]) -> (Config, Vec<String>) {
 }
 
 fn run_with(args: &[&str], variables: &[(&str, &str)]) -> (Config, Vec<String>) {
+    let (config, _, warnings) = run_by(args, variables);
+    (config, warnings)
+}
+
+/// The same with the access token.
+fn run_by(args: &[&str], variables: &[(&str, &str)]) -> (Config, Secret, Vec<String>) {
     match load(args, variables) {
-        Ok(Start::Run(config, warnings)) => {
-            (*config, warnings.iter().map(Warning::to_string).collect())
+        Ok(Start::Run {
+            config,
+            access_token,
+            warnings,
+        }) => {
+            let warnings = warnings.iter().map(Warning::to_string).collect();
+            (*config, access_token, warnings)
         }
         Ok(other) => panic!("{args:?}: {other:?}"),
         Err(faults) => panic!("{args:?}: {faults}"),
@@ -192,13 +204,15 @@ fn reload_takes_new_routes_and_keeps_the_old_ones_equal() {
 
 #[test]
 fn secrets_are_in_no_debug_output() {
-    let (config, _) = run(&["-d", "22", "-r", "eu-central-1", "-i", &"c".repeat(32)]);
-    let shown = format!("{config:?}");
+    let flags = ["-d", "22", "-r", "eu-central-1", "-i", &"c".repeat(32)];
+    let start = load(&flags, &[TOKEN]).expect("a good command line");
+    let shown = format!("{start:?}");
     assert!(
         !shown.contains("AQGAAXh") && !shown.contains("cccc"),
         "{shown}"
     );
-    assert_eq!(config.access_token.expect("a token").expose(), TOKEN.1);
+    let (config, access_token, _) = run_by(&flags, &[TOKEN]);
+    assert_eq!(access_token.expose(), TOKEN.1);
     assert_eq!(
         config.client_token.expect("a token").expose(),
         "c".repeat(32)
