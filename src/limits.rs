@@ -80,8 +80,9 @@ pub const UPWARD_READ: usize = 16 * 1024;
 /// Bytes the WebSocket gathers before it writes them to TLS without being asked.
 pub const LINK_WRITE_BUFFER: usize = 32 * 1024;
 
-/// Bytes the WebSocket may hold for writing: the buffer, one more message, and pongs.
-pub const LINK_WRITE_BUFFER_MAX: usize = 64 * 1024;
+/// Bytes the WebSocket may hold for writing: the buffer, one more message, and pongs. The library answers
+/// pings without asking for room, so there is more of it than a sane service could fill.
+pub const LINK_WRITE_BUFFER_MAX: usize = 128 * 1024;
 
 /// Bytes of plaintext that TLS may hold for sending.
 pub const TLS_BUFFER: usize = 64 * 1024;
@@ -189,7 +190,7 @@ pub const TURNS_MAX: u32 = 32;
 /// upward read.
 pub const TUNNEL_BUFFERS: usize = (3 + OVERFLOWS_MAX) * WEBSOCKET_MESSAGE_MAX
     + FRAME_MAX
-    + 2 * LINK_WRITE_BUFFER_MAX
+    + LINK_WRITE_BUFFER_MAX
     + 3 * TLS_BUFFER
     + UPWARD_READ
     + LINK_READ_BUFFER;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Relay, State};
+use super::{Over, Relay, State};
 use crate::limits::{FINISH_LIMIT, LINGER_LIMIT};
 use crate::socket;
 
@@ -106,8 +106,12 @@ impl Finishing {
         }
         if let Stage::Sent { look } = self.stage
             && now >= look
+            && let Some(over) = self.look(now)
         {
-            self.look(now);
+            let label = &self.relay.label;
+            warn!("{label}: {over}; what the kernel held for it is lost");
+            self.relay.reset();
+            return Poll::Ready(());
         }
         match self.relay.poll_stall(now) {
             Some(over) => {
@@ -152,11 +156,16 @@ impl Finishing {
 
     /// Asks the kernel whether the controller has everything. Only then its time to close begins: an exclusive
     /// robot must not get its next connection while the kernel still delivers the bytes of this one.
-    fn look(&mut self, now: Instant) {
-        if let State::Open(socket) = &self.relay.state
-            && let Ok(counted) = socket::acknowledged(&socket.stream)
-        {
-            self.relay.stall.handle_acknowledged(counted, now);
+    fn look(&mut self, now: Instant) -> Option<Over> {
+        let State::Open(socket) = &self.relay.state else {
+            return None;
+        };
+        let stalled = match socket::acknowledged(&socket.stream) {
+            Ok(counted) => self.relay.stall.handle_acknowledged(counted, now),
+            Err(error) => return Some(Over::Broken(error)),
+        };
+        if let Some(time) = stalled {
+            return Some(Over::Stalled(time));
         }
         if self.relay.stall.is_taken() {
             self.relay.stall.set_waiting(false, now);
@@ -172,6 +181,7 @@ impl Finishing {
         } else {
             self.stage = Stage::Sent { look: now + LOOK };
         }
+        None
     }
 
     /// Ready when the controller sent its FIN, or the connection broke.

@@ -401,6 +401,7 @@ impl Relay {
                     );
                 }
                 self.tally.down += count as u64;
+                self.tally.last = now;
                 self.stall.handle_written(count);
                 if let Some(pace) = &mut self.pace {
                     pace.handle_written(count);

@@ -3,7 +3,7 @@
 //! What counts is what the controller's own TCP acknowledged, not what our kernel accepted: the kernel
 //! takes a hundred kilobytes for a controller that is long gone, and then refuses for many seconds while
 //! a slow one takes byte after byte. The clock runs only while bytes wait here, which is when a controller
-//! that stands still could hold others up; what fits into the kernel is given all the time it needs. It asks
+//! that stands still could hold others up; what fits into the kernel is left to the kernel's own limit. It asks
 //! the kernel only when it is due, so a healthy connection costs nothing.
 
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub struct Stall {
     /// Bytes given to the kernel, counted as the kernel counts acknowledged ones.
     written: u64,
     acknowledged: u64,
+    /// `written`, when the kernel was asked last.
+    seen: u64,
     /// Since when bytes wait and none was acknowledged, as far as is known.
     since: Option<Instant>,
     check: Instant,
@@ -32,6 +34,7 @@ impl Stall {
             limit,
             written: acknowledged,
             acknowledged,
+            seen: acknowledged,
             since: None,
             check: now,
         }
@@ -47,6 +50,7 @@ impl Stall {
         match (self.since, waiting) {
             (None, true) => {
                 self.since = Some(now);
+                self.seen = self.written;
                 self.check = now + self.interval();
             }
             (Some(_), false) => self.since = None,
@@ -66,8 +70,10 @@ impl Stall {
 
     /// What the kernel says. Tells for how long the controller took nothing, if that is the limit or more.
     pub fn handle_acknowledged(&mut self, acknowledged: u64, now: Instant) -> Option<Duration> {
-        let progress = acknowledged > self.acknowledged;
+        // The kernel takes more only when some was acknowledged; a kernel that does not count shows it like this.
+        let progress = acknowledged > self.acknowledged || self.written > self.seen;
         self.acknowledged = self.acknowledged.max(acknowledged);
+        self.seen = self.written;
         let since = self.since?;
         self.check = now + self.interval();
         // A controller that took all it was given does not stand still: the route's pace makes the rest wait.

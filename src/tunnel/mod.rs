@@ -220,11 +220,13 @@ impl Tunnel {
         // What is queued for the controllers is theirs; unless the agent orders a stop, they get it all.
         let drained = poll_fn(|cx| {
             if self.poll_stop(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(None);
             }
-            self.poll_drained(cx)
+            self.poll_drained(cx).map(Some)
         });
-        drained.await;
+        if drained.await.is_none() {
+            self.stop().await;
+        }
         Over::Refused(refusal)
     }
 
@@ -256,6 +258,10 @@ impl Tunnel {
         let now = Clock::now();
         let drained = self.relays.poll_finishing(now, cx);
         self.poll_relays_clock(now, cx);
+        // The clock may have ended the last one.
+        if self.relays.next_deadline().is_none() {
+            return Poll::Ready(());
+        }
         drained
     }
 

@@ -185,7 +185,7 @@ impl<'a> Up<'a> {
                 return Ok(moved);
             }
             if let Some(command) = self.session.poll_command().map_err(Down::Violation)? {
-                self.execute(command, now);
+                self.execute(command, now, cx);
                 moved = true;
                 continue;
             }
@@ -234,7 +234,7 @@ impl<'a> Up<'a> {
         true
     }
 
-    fn execute(&mut self, command: Command, now: Instant) {
+    fn execute(&mut self, command: Command, now: Instant, cx: &mut Context<'_>) {
         match command {
             Command::Declared => {
                 if let Some(declared) = self.session.declared() {
@@ -251,7 +251,7 @@ impl<'a> Up<'a> {
                     since: now,
                 });
             }
-            Command::Finish(slot, why) => self.tunnel.relays.finish(slot, reason(why), now),
+            Command::Finish(slot, why) => self.finish(slot, reason(why), now, cx),
             Command::Send(frame) => {
                 // Nothing that asks for an answer is taken while the outbox is full.
                 let kept = self.outbox.push_back(frame).is_ok();
@@ -293,7 +293,7 @@ impl<'a> Up<'a> {
             if self.outbox.len() >= OUTBOX_FULL {
                 return Ok(moved);
             }
-            if self.routes_changed && self.end_without_route(slot, now) {
+            if self.routes_changed && self.end_without_route(slot, now, cx) {
                 moved = true;
                 continue;
             }
@@ -305,7 +305,7 @@ impl<'a> Up<'a> {
             // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
             moved |= relay.tally().down != taken;
             if let Some(event) = event {
-                self.handle_event(slot, event, now);
+                self.handle_event(slot, event, now, cx);
                 moved = true;
             }
             moved |= self.read_relay(slot, now, cx)?;
@@ -314,16 +314,15 @@ impl<'a> Up<'a> {
         Ok(moved)
     }
 
-    fn end_without_route(&mut self, slot: Slot, now: Instant) -> bool {
+    fn end_without_route(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> bool {
         let directory = &self.tunnel.directory;
         let relay = self.tunnel.relays.get(slot);
         if relay.is_none_or(|relay| directory.keeps(relay.route())) {
             return false;
         }
         self.session.handle_target_closed(slot);
-        let why = "the configuration has its route no more";
-        self.tunnel.relays.finish(slot, why, now);
-        self.take_answers(now);
+        self.finish(slot, "the configuration has its route no more", now, cx);
+        self.take_answers(now, cx);
         true
     }
 
@@ -350,7 +349,7 @@ impl<'a> Up<'a> {
             }
             (Poll::Ready(Err(over)), _) => {
                 self.buffer.clear();
-                self.handle_event(slot, Event::Over(over), now);
+                self.handle_event(slot, Event::Over(over), now, cx);
                 Ok(true)
             }
             (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => {
@@ -360,7 +359,7 @@ impl<'a> Up<'a> {
         }
     }
 
-    fn handle_event(&mut self, slot: Slot, event: Event, now: Instant) {
+    fn handle_event(&mut self, slot: Slot, event: Event, now: Instant, cx: &mut Context<'_>) {
         match event {
             Event::Connected => self.session.handle_connected(slot),
             Event::ConnectFailed(error) => {
@@ -375,7 +374,7 @@ impl<'a> Up<'a> {
                 self.session.handle_target_closed(slot);
                 match over {
                     Over::Closed | Over::Idle(_) => {
-                        self.tunnel.relays.finish(slot, &over.to_string(), now);
+                        self.finish(slot, &over.to_string(), now, cx);
                     }
                     Over::Broken(_) | Over::Stalled(_) => {
                         if let Some(relay) = self.tunnel.relays.take(slot) {
@@ -385,13 +384,22 @@ impl<'a> Up<'a> {
                 }
             }
         }
-        self.take_answers(now);
+        self.take_answers(now, cx);
+    }
+
+    /// Ends a connection in order; what is held for it goes with it.
+    fn finish(&mut self, slot: Slot, why: &str, now: Instant, cx: &mut Context<'_>) {
+        if let Some(held) = self.held.take_if(|held| held.slot == slot) {
+            self.liveness.handle_pause(false, now);
+            self.deliver_last(slot, held.bytes, now, cx);
+        }
+        self.tunnel.relays.finish(slot, why, now);
     }
 
     /// Carries out what an event asked the session for.
-    fn take_answers(&mut self, now: Instant) {
+    fn take_answers(&mut self, now: Instant, cx: &mut Context<'_>) {
         while let Some(command) = self.session.poll_answer() {
-            self.execute(command, now);
+            self.execute(command, now, cx);
         }
     }
 
@@ -455,7 +463,7 @@ impl<'a> Up<'a> {
             Down::Stop => self.session.handle_stop(),
             Down::Lost(_) | Down::Dead(_) | Down::Violation(_) => self.session.handle_link_lost(),
         }
-        self.take_answers(now);
+        self.take_answers(now, cx);
     }
 
     /// What the controllers are owed of the last WebSocket message.

@@ -23,6 +23,9 @@ use super::message::{Address, Kind, Message};
 use super::streams::{Peer, Slot, Stream, StreamIndex, Streams};
 use crate::limits::{CONNECTIONS_MAX, DECLARED_MAX, SERVICES_MAX};
 
+/// Entries of SERVICE_IDS that are looked at; each may cost a note in the queue.
+const SERVICE_IDS_READ: usize = 2 * DECLARED_MAX;
+
 /// The rules of one tunnel over one WebSocket.
 pub struct Session {
     version: Version,
@@ -31,7 +34,7 @@ pub struct Session {
     streams: Streams,
     assembler: Assembler,
     /// The rest of what one input asks for: a stream's connections to finish, and one thing more.
-    queue: Deque<Command, { CONNECTIONS_MAX + 4 }>,
+    queue: Deque<Command, { CONNECTIONS_MAX + SERVICES_MAX + 2 }>,
 }
 
 impl Session {
@@ -106,7 +109,11 @@ impl Session {
                 self.end_all(Ending::SessionReset);
                 Ok(None)
             }
-            Kind::ServiceIds => self.service_ids(&message).map(Some),
+            Kind::ServiceIds => {
+                let declared = self.service_ids(&message);
+                self.push(declared);
+                Ok(None)
+            }
         }
     }
 
@@ -212,6 +219,7 @@ impl Session {
             Note::StreamZero
             | Note::Undeclared(_)
             | Note::TooManyServices(_)
+            | Note::OddServiceId(_)
             | Note::UnknownKind(_) => None,
         };
         if let Some(reset) = reset {
@@ -236,10 +244,14 @@ impl Session {
         Some(Command::Finish(slot, Ending::SourceReset))
     }
 
-    fn service_ids(&mut self, message: &Message) -> Result<Command, Violation> {
+    fn service_ids(&mut self, message: &Message) -> Command {
         let mut declared = Vec::new();
-        for id in &message.available_service_ids {
-            let id = service_id(id)?.ok_or(Violation::ServiceId { length: 0 })?;
+        for id in message.available_service_ids.iter().take(SERVICE_IDS_READ) {
+            let Ok(Some(id)) = service_id(id) else {
+                // Not worth the tunnel: the service would say the same again on the next WebSocket.
+                self.push(Command::Note(Note::OddServiceId(id.len())));
+                continue;
+            };
             if declared.push(id).is_err() {
                 let count = message.available_service_ids.len();
                 self.push(Command::Note(Note::TooManyServices(count)));
@@ -247,7 +259,7 @@ impl Session {
             }
         }
         self.declared = Some(declared);
-        Ok(Command::Declared)
+        Command::Declared
     }
 
     /// The target of a connection is connected.
@@ -386,7 +398,7 @@ impl Session {
     }
 
     fn push(&mut self, command: Command) {
-        // One input asks for at most a Finish for each connection and two commands more.
+        // One input asks for at most a Finish for each connection, a reset for each stream, and two commands more.
         let fits = self.queue.push_back(command).is_ok();
         debug_assert!(fits, "an input asked for more than the queue holds");
     }

@@ -22,6 +22,8 @@ pub enum Note {
     NotMultiplexed(Address),
     /// SERVICE_IDS with more than [`DECLARED_MAX`] services; the first ones count.
     TooManyServices(usize),
+    /// SERVICE_IDS with a service ID of so many bytes that is none.
+    OddServiceId(usize),
     /// A kind that this version does not know.
     UnknownKind(i32),
 }
@@ -62,6 +64,10 @@ impl fmt::Display for Note {
             Note::TooManyServices(count) => write!(
                 f,
                 "the tunnel declares {count} services; only the first {DECLARED_MAX} are served"
+            ),
+            Note::OddServiceId(length) => write!(
+                f,
+                "the tunnel declares a service ID of {length} bytes that is no text of 1 to {SERVICE_ID_MAX} bytes; it is not served"
             ),
             Note::UnknownKind(kind) => write!(f, "ignored a message of unknown type {kind}"),
         }

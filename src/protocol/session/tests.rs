@@ -199,6 +199,19 @@ fn more_services_than_the_table_holds_are_told() {
     );
 }
 
+#[test]
+fn an_odd_service_id_costs_a_note_and_not_the_tunnel() {
+    let mut bench = Bench::new(Version::V3);
+    let long = "x".repeat(129);
+    let many: Vec<&str> = std::iter::repeat_n("", 1000).collect();
+    assert_eq!(
+        bench.one(service_ids(&["", &long, "ssh"])),
+        [Said::Note, Said::Note, Said::Declared]
+    );
+    assert_eq!(bench.session.declared().map(<[ServiceId]>::len), Some(1));
+    assert!(bench.one(service_ids(&many)).contains(&Said::Declared));
+}
+
 // ---- STREAM_START -------------------------------------------------------------------------------
 
 #[test]
@@ -647,6 +660,27 @@ fn a_stop_resets_every_stream() {
     }
     let finished = |said: &&Said| matches!(said, Said::Finish(_, Ending::Stopping));
     assert_eq!(all.iter().filter(finished).count(), 4);
+}
+
+#[test]
+fn a_stop_of_a_full_table_forgets_nobody() {
+    let mut bench = Bench::new(Version::V3);
+    for service in 0..SERVICES_MAX {
+        let name = format!("s{service}");
+        bench.one(stream_start(1, &name, 1));
+        let share = u32::try_from(CONNECTIONS_MAX / SERVICES_MAX).expect("small");
+        for connection in 2..=share {
+            bench.one(connection_start(1, &name, connection));
+        }
+    }
+    bench.session.handle_stop();
+    let mut commands = Vec::new();
+    while let Some(command) = bench.session.poll_answer() {
+        commands.push(command);
+    }
+    let count = |wanted: fn(&Command) -> bool| commands.iter().filter(|c| wanted(c)).count();
+    assert_eq!(count(|c| matches!(c, Command::Finish(..))), CONNECTIONS_MAX);
+    assert_eq!(count(|c| matches!(c, Command::Send(_))), SERVICES_MAX);
 }
 
 #[test]
