@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::NOWHERE;
-use crate::stage::{AGENT, LIMIT, Stage, for_routes};
+use crate::stage::{AGENT, LIMIT, Stage, for_routes, has_ipv6};
 
 fn client_token(event: &Event) -> &str {
     let Event::Connected {
@@ -155,6 +155,9 @@ async fn the_service_is_reached_by_name_and_by_address() {
         (Bind::V6, "[::1]"),
         (Bind::Both, "LocalHost"),
     ] {
+        if bind != Bind::V4 && !has_ipv6("the_service_is_reached_by_name_and_by_address") {
+            return;
+        }
         let options = ServiceOptions {
             bind,
             ..ServiceOptions::default()

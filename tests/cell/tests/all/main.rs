@@ -8,6 +8,7 @@ mod source;
 mod switches;
 mod target;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use cell::service::{Protocol, Service, ServiceOptions, Tunnel};
@@ -18,6 +19,11 @@ use cell::wire::{Kind, Message, Mode};
 const LIMIT: Duration = Duration::from_secs(10);
 
 const SERVICES: [&str; 2] = ["robot1", "robot2"];
+
+/// Says that a test did not run, past the capture of the test harness: a skip that nobody sees counts as a pass.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
 
 async fn service() -> Service {
     Service::start(ServiceOptions::default())
