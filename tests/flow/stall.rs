@@ -115,3 +115,29 @@ async fn a_target_that_never_reads_is_reset_alone() {
 async fn without_a_word_in_the_file_it_has_ten_seconds() {
     never_reads("", Duration::from_secs(10)).await;
 }
+
+/// When the source has closed, the kernel may still hold bytes. A controller that takes none of them must not keep its
+/// place on an exclusive route until the kernel loses patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn also_behind_the_end_of_its_connection() {
+    let silent = Target::start(Behaviour::Silent).expect("a free port");
+    let stage = Stage::configured(&[("robot1", silent.address(), "stall = \"2s\"")]).await;
+    let source = stage.source(Protocol::V3).await;
+    let mut client = connect(&source, "robot1").await;
+    // More than the target's window, less than what the kernel takes on our side.
+    client
+        .write_all(&pattern(4, 150_000))
+        .await
+        .expect("the source takes it");
+    drop(client);
+    let ended = silent.wait_ended(0, LIMIT).await.expect("it is ended");
+    let (how, at) = ended.ended.expect("waited for");
+    assert!(matches!(how, End::Reset(_)), "{how:?}");
+    let after = at.duration_since(ended.opened);
+    let limit = Duration::from_secs(2) * 9 / 8 + LATE;
+    assert!(after <= limit, "cut only after {after:?}");
+    let told = |line: &str| line.contains("service robot1 ") && line.contains("lost");
+    let said = stage.agent.wait_line(told, LIMIT).await;
+    said.expect("the log says that bytes are lost");
+    stage.end();
+}
