@@ -9,6 +9,7 @@
 //! robot's command line.
 
 pub mod connect;
+pub mod event;
 pub mod finishing;
 pub mod gate;
 pub mod pace;
@@ -32,6 +33,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use self::connect::{ConnectError, connect};
+pub use self::event::{Event, Over};
 use self::finishing::Finishing;
 use self::gate::{Admission, Passage};
 use self::pace::Pace;
@@ -42,30 +44,6 @@ use self::tally::Tally;
 use crate::config::Route;
 use crate::limits::LINGER_LIMIT;
 use crate::socket;
-
-/// What became of a connection.
-#[derive(Debug)]
-pub enum Event {
-    /// The target is connected.
-    Connected,
-    /// The target cannot be reached.
-    ConnectFailed(ConnectError),
-    /// The connection must end now; nothing more will be read.
-    Over(Over),
-}
-
-/// Why a connection ends on the side of the controller.
-#[derive(Debug)]
-pub enum Over {
-    /// The controller closed it.
-    Closed,
-    /// The connection broke.
-    Broken(io::Error),
-    /// The controller took no byte for this long, while some waited.
-    Stalled(Duration),
-    /// No byte went either way for the route's idle time.
-    Idle(Duration),
-}
 
 /// The way to a controller that is not there yet.
 type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Passage), ConnectError>>>>;
@@ -456,25 +434,6 @@ impl Relay {
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Deaf(_, error, _) => Over::Broken(error),
             State::Connecting(_) | State::Open(_) | State::Gone => Over::Closed,
-        }
-    }
-}
-
-impl std::fmt::Display for Over {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Over::Closed => write!(f, "the controller closed the connection"),
-            Over::Broken(error) => write!(f, "the connection to the controller broke: {error}"),
-            Over::Stalled(time) => write!(
-                f,
-                "the controller took no byte for {:.0} s while some waited; is it busy, held, or in an error?",
-                time.as_secs_f64()
-            ),
-            Over::Idle(time) => write!(
-                f,
-                "no byte either way for {}, the route's idle time",
-                humantime::format_duration(*time)
-            ),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod directory;
+mod down;
 pub mod order;
 mod relays;
 mod stop;
@@ -27,9 +28,10 @@ use tokio::time::timeout;
 
 use self::clock::Clock;
 use self::directory::Directory;
+use self::down::Down;
 use self::order::Order;
 use self::relays::Relays;
-use self::up::{Down, Up};
+use self::up::Up;
 use crate::config::{ClientToken, Endpoint};
 use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT};
 use crate::link::dial::{DialError, Dialled, dial};

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use log::{info, warn};
 use tokio::time::timeout;
 
-use super::up::Farewell;
+use super::down::Farewell;
 use super::{Over, Tunnel};
 use crate::limits::{CLOSE_LIMIT, STOP_LIMIT};
 use crate::link::websocket::Lost;

@@ -5,10 +5,9 @@
 //! of this one message is kept and the WebSocket is not read. Up: a controller is read only when the link takes
 //! a message, one read each in turn.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use heapless::Deque;
@@ -16,43 +15,16 @@ use log::{debug, info, trace, warn};
 
 use super::Tunnel;
 use super::clock::Clock;
+use super::down::{Down, Farewell, reason};
 use super::order::Order;
 use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
 use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
 use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
-use crate::protocol::session::{Command, Ending, Session, Violation};
+use crate::protocol::session::{Command, Session};
 use crate::protocol::streams::Slot;
 use crate::relay::{Event, Over, Relay};
-
-/// Why a tunnel's WebSocket is up no more.
-#[derive(Debug)]
-pub(super) enum Down {
-    /// The link is over.
-    Lost(Lost),
-    /// What came is not the protocol.
-    Violation(Violation),
-    /// No sign of life for this long.
-    Dead(Duration),
-    /// The agent ordered the tunnel to stop.
-    Stop,
-}
-
-impl fmt::Display for Down {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Down::Lost(lost) => lost.fmt(f),
-            Down::Violation(violation) => write!(f, "what came is not the protocol: {violation}"),
-            Down::Dead(silence) => write!(
-                f,
-                "the link is dead: no pong and nothing else from the service for {:.0} s",
-                silence.as_secs_f64()
-            ),
-            Down::Stop => write!(f, "the agent stops"),
-        }
-    }
-}
 
 /// One WebSocket's time.
 pub(super) struct Up<'a> {
@@ -483,26 +455,5 @@ impl<'a> Up<'a> {
         if let Some(relay) = self.tunnel.relays.get(slot) {
             relay.deliver_last(bytes, may_overflow, now, cx);
         }
-    }
-}
-
-/// A link on which only the last resets and the close are still to be sent.
-pub(super) struct Farewell {
-    /// The link.
-    pub(super) link: Link,
-    /// What it has not taken yet.
-    pub(super) outbox: Deque<Bytes, OUTBOX_MAX>,
-    /// The code of the close.
-    pub(super) code: CloseCode,
-}
-
-fn reason(why: Ending) -> &'static str {
-    match why {
-        Ending::SourceReset => "the source closed it",
-        Ending::Replaced => "the source started a new stream for the service",
-        Ending::SessionReset => "the service reset the session",
-        Ending::StreamFailed => "its stream failed: the target cannot be reached",
-        Ending::LinkLost => "the link to the service is lost",
-        Ending::Stopping => "the agent stops",
     }
 }
