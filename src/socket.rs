@@ -78,3 +78,122 @@ pub fn acknowledged(socket: &impl AsFd) -> io::Result<u64> {
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use nix::sys::socket::GetSockOpt;
+
+    use super::*;
+
+    sockopt_impl!(
+        /// The other direction of what the agent only sets.
+        ReadUnsentLowWater, GetOnly, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, u32);
+
+    /// Both ends of a connection over the loopback.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let near = TcpStream::connect(address).expect("it listens");
+        (near, listener.accept().expect("somebody connected").0)
+    }
+
+    fn value<O: GetSockOpt>(socket: &impl AsFd, option: O) -> O::Val {
+        getsockopt(socket, option).expect("an option of Linux")
+    }
+
+    /// When keepalive probes begin, how far apart they are (seconds), and how many there are.
+    fn probes(socket: &impl AsFd) -> (u32, u32, u32) {
+        (
+            value(socket, sockopt::TcpKeepIdle),
+            value(socket, sockopt::TcpKeepInterval),
+            value(socket, sockopt::TcpKeepCount),
+        )
+    }
+
+    #[test]
+    fn a_tuned_socket_sends_at_once_and_finds_a_peer_that_vanished() {
+        let (near, far) = pair();
+        tune(&near, Some(Duration::from_millis(30_250))).expect("options of Linux");
+        assert!(value(&near, sockopt::TcpNoDelay));
+        assert!(value(&near, sockopt::KeepAlive));
+        assert_eq!(
+            probes(&near),
+            (
+                seconds(KEEPALIVE_IDLE),
+                seconds(KEEPALIVE_INTERVAL),
+                KEEPALIVE_PROBES
+            )
+        );
+        assert_eq!(value(&near, sockopt::TcpUserTimeout), 30_250, "ms");
+        // The kernel's own are others, so that the above was really set.
+        assert!(!value(&far, sockopt::TcpNoDelay));
+        assert!(!value(&far, sockopt::KeepAlive));
+        assert_ne!(probes(&far), probes(&near));
+    }
+
+    #[test]
+    fn without_a_user_timeout_the_kernel_keeps_its_own_clock() {
+        let (near, _far) = pair();
+        tune(&near, None).expect("options of Linux");
+        assert!(value(&near, sockopt::KeepAlive));
+        assert_eq!(value(&near, sockopt::TcpUserTimeout), 0);
+    }
+
+    #[test]
+    fn a_user_timeout_that_the_kernel_cannot_count_is_an_error() {
+        let (near, _far) = pair();
+        // It is a signed int there; what does not fit must not become a short one.
+        assert!(tune(&near, Some(Duration::MAX)).is_err());
+        assert_eq!(value(&near, sockopt::TcpUserTimeout), 0);
+    }
+
+    #[test]
+    fn bounds_are_in_the_kernel() {
+        let (near, _far) = pair();
+        bound_received(&near, 20_000).expect("an option of Linux");
+        assert_eq!(value(&near, sockopt::RcvBuf), 2 * 20_000);
+        bound_unsent(&near, 12_345).expect("an option of Linux");
+        assert_eq!(value(&near, ReadUnsentLowWater), 12_345);
+    }
+
+    #[test]
+    fn no_segment_is_larger_than_its_bound() {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let near = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .expect("a socket");
+        bound_segments(&near, 1_000).expect("an option of Linux");
+        let there = SockaddrIn::new(127, 0, 0, 1, port);
+        connect(std::os::fd::AsRawFd::as_raw_fd(&near), &there).expect("it listens");
+        // The kernel takes off what the time stamps of each segment need.
+        let segment = value(&near, sockopt::TcpMaxSeg);
+        assert!((900..=1_000).contains(&segment), "{segment} bytes");
+    }
+
+    #[test]
+    fn acknowledged_counts_what_the_peer_has() {
+        let (mut near, mut far) = pair();
+        let before = acknowledged(&near).expect("TCP_INFO");
+        near.write_all(&[7; 10_000]).expect("connected");
+        far.read_exact(&mut [0; 10_000]).expect("connected");
+        let start = Instant::now();
+        // An acknowledgement may be as late as the kernel's delay of them.
+        while acknowledged(&near).expect("TCP_INFO") != before + 10_000 {
+            let after = start.elapsed();
+            assert!(after < Duration::from_secs(5), "not after {after:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(acknowledged(&far).expect("TCP_INFO"), 0, "it sent nothing");
+    }
+}
