@@ -1,3 +1,3 @@
-//! What keeps the agent honest from outside: signals today; watchdog and clock sanity have their room here.
+//! What the system wants of the agent: its signals.
 
 pub mod signals;
