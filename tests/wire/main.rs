@@ -12,6 +12,7 @@ mod resets;
 mod rules;
 mod starts;
 mod targets;
+mod waits;
 
 use cell::service::Protocol;
 use cell::source::RawSource;

@@ -1,8 +1,11 @@
 //! An engineer and a Kawasaki controller, with service, source and the real agent between them.
 
-#[path = "stage/client.rs"]
+#[path = "../stage/client.rs"]
 mod client;
+#[path = "../stage/mod.rs"]
 mod stage;
+
+mod faults;
 
 use std::time::Duration;
 
