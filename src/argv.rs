@@ -11,9 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use zeroize::Zeroizing;
 
-/// Bytes of the command line or of the environment that are looked through. Source: `ARG_MAX`, the
-/// kernel's bound for both together with the usual stack of 8 MiB.
-const AREA_MAX: u64 = 2 * 1024 * 1024;
+use crate::limits::ARGUMENTS_MAX;
 
 /// What stands where a token stood.
 const MASK: u8 = b'*';
@@ -83,7 +81,7 @@ fn areas(stat: &str) -> Option<[Range<u64>; 2]> {
     let mut area = || {
         let start = addresses.next()?.parse().ok()?;
         let end = addresses.next()?.parse().ok()?;
-        (0 < start && start <= end && end - start <= AREA_MAX).then_some(start..end)
+        (0 < start && start <= end && end - start <= ARGUMENTS_MAX).then_some(start..end)
     };
     Some([area()?, area()?])
 }

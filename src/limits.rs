@@ -4,6 +4,7 @@
 //! [`BUFFERS_MAX`], a constant, however the network behaves. Change a number here and the relations
 //! at the end of the file say at compile time whether the house still stands.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 // ---- the wire: numbers of the service -------------------------------------------------------
@@ -61,6 +62,78 @@ pub const OUTBOX_MAX: usize = 32;
 /// With this many answers waiting, nothing is taken that could ask for one more; what is left of
 /// [`OUTBOX_MAX`] is for the resets of an orderly stop.
 pub const OUTBOX_FULL: usize = OUTBOX_MAX - SERVICES_MAX - 1;
+
+// ---- what is read ---------------------------------------------------------------------------
+
+/// Bytes of a text file of the configuration.
+pub const CONFIG_FILE_MAX: usize = 64 * 1024;
+
+/// Broken lines of it that are looked at. A file with more is no configuration at all.
+pub const SYNTAX_ERRORS_MAX: usize = 100;
+
+/// Faults that are written out; a file that is no configuration at all would give thousands.
+pub const FAULTS_SHOWN: usize = 40;
+
+/// Characters of a wrong value that a fault repeats.
+pub const QUOTED_MAX: usize = 60;
+
+/// Files and folders below a folder of maps, all together.
+pub const MAP_ENTRIES_MAX: usize = 256;
+
+/// Folders within folders of maps.
+pub const MAP_DEPTH_MAX: usize = 8;
+
+/// Bytes of one PEM file. The bundle of a whole distribution has 220 KiB.
+pub const PEM_MAX: usize = 1024 * 1024;
+
+/// Entries of a folder of certificates. A distribution's has 400: each root, its hash link, the bundle.
+pub const PEM_ENTRIES_MAX: usize = 1024;
+
+/// Certificates all together; 500 are about 1 MiB of memory.
+pub const CERTIFICATES_MAX: usize = 500;
+
+/// Bytes of a client token. Source: docs/SECURITY.md of the reference, `^[a-zA-Z0-9-]{32,128}$`.
+pub const CLIENT_TOKEN_BYTES: RangeInclusive<usize> = 32..=128;
+
+/// Bytes of a host name. Source: RFC 1035, 2.3.4.
+pub const HOST_NAME_MAX: usize = 253;
+
+/// Bytes between two dots of a host name. Source: RFC 1035, 2.3.4.
+pub const HOST_LABEL_MAX: usize = 63;
+
+/// Bytes of the name of a region; the longest today has 14.
+pub const REGION_MAX: usize = 64;
+
+/// Bytes of the name of a network interface, without its NUL. Source: `IFNAMSIZ` of Linux.
+pub const INTERFACE_MAX: usize = 15;
+
+/// The stall time of a route. Below it a busy controller would be cut, above it one dead robot
+/// could hold all others up for longer than an engineer waits.
+pub const STALL_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The idle time of a route. A tunnel of AWS lives for 12 hours.
+pub const IDLE_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
+/// Bytes of the command line or of the environment that are looked through for tokens. Source: `ARG_MAX`, the
+/// kernel's bound for both together with the usual stack of 8 MiB.
+pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
+
+/// Bytes of a line of the log, before what is escaped in it grows. The longest of ours names a route, a
+/// target and a reason in about 400.
+pub const LOG_MESSAGE_MAX: usize = 1024;
+
+// ---- what the process needs -----------------------------------------------------------------
+
+/// Threads that resolve names, one for the service and one for the controllers.
+pub const RESOLVERS: usize = 2;
+
+/// Bytes of stack for each of them; the agent itself runs on the main thread alone.
+pub const RESOLVER_STACK: usize = 256 * 1024;
+
+/// Orders that may wait for a tunnel; more come in no order that matters.
+pub const ORDERS_MAX: usize = 4;
 
 // ---- buffers --------------------------------------------------------------------------------
 

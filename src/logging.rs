@@ -11,9 +11,7 @@ use std::time::SystemTime;
 use log::{Level, LevelFilter, Record};
 use nix::sys::stat::fstat;
 
-/// Bytes of a message, before what is escaped in it grows. The longest of ours names a route, a
-/// target and a reason in about 400.
-const MESSAGE_MAX: usize = 1024;
+use crate::limits::LOG_MESSAGE_MAX;
 
 /// The crate whose records are of the wanted level.
 const OURS: &str = env!("CARGO_CRATE_NAME");
@@ -91,7 +89,7 @@ fn priority(level: Level) -> u8 {
 }
 
 /// A message on one line: what could move the cursor, forge a second line or turn text around is
-/// escaped, and past [`MESSAGE_MAX`] nothing is taken.
+/// escaped, and past [`LOG_MESSAGE_MAX`] nothing is taken.
 #[derive(Default)]
 struct Message {
     text: String,
@@ -102,7 +100,7 @@ impl fmt::Write for Message {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         for character in part.chars() {
             self.taken += character.len_utf8();
-            if self.taken > MESSAGE_MAX {
+            if self.taken > LOG_MESSAGE_MAX {
                 self.text.push('…');
                 return Err(fmt::Error);
             }
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn messages_are_bounded() {
-        let fits = "é".repeat(MESSAGE_MAX / 2);
+        let fits = "é".repeat(LOG_MESSAGE_MAX / 2);
         assert_eq!(
             shown(Style::Journal, Level::Info, &fits),
             format!("<6>{fits}\n")
@@ -182,7 +180,7 @@ mod tests {
         let long = shown(Style::Journal, Level::Info, &format!("{fits}x{fits}"));
         assert_eq!(long, format!("<6>{fits}…\n"));
         let escaped = shown(Style::Journal, Level::Info, &"\0".repeat(10_000_000));
-        assert!(escaped.len() < 6 * MESSAGE_MAX, "{}", escaped.len());
+        assert!(escaped.len() < 6 * LOG_MESSAGE_MAX, "{}", escaped.len());
     }
 
     #[test]

@@ -4,14 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cellgate::config::{self, Config, Start};
+use cellgate::limits::{RESOLVER_STACK, RESOLVERS};
 use cellgate::{agent, argv, exit, logging, tunnel};
 use log::{error, info, warn};
-
-/// Bytes of stack for the threads that resolve names; the agent itself runs on the main thread alone.
-const RESOLVER_STACK: usize = 256 * 1024;
-
-/// Threads that resolve names, one for the service and one for the controllers.
-const RESOLVERS: usize = 2;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);

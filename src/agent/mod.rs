@@ -11,7 +11,7 @@ use log::{error, info, warn};
 use tokio::sync::mpsc;
 
 use crate::config::{ClientToken, Config};
-use crate::limits::POOL_BLOCKS;
+use crate::limits::{ORDERS_MAX, POOL_BLOCKS};
 use crate::link::tls;
 use crate::relay::gate::Gates;
 use crate::relay::pool::Pool;
@@ -20,9 +20,6 @@ use crate::supervise::signals::{Signals, Wish};
 use crate::tunnel::directory::Directory;
 use crate::tunnel::order::Order;
 use crate::tunnel::{Over, Setup, Tunnel};
-
-/// Orders that may wait for a tunnel; more come in no order that matters.
-const ORDERS_MAX: usize = 4;
 
 /// Holds the tunnel of `access_token` until it is over.
 ///

@@ -8,9 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults, Misfit, Place, quoted, shown_key, unquoted};
-
-/// Broken lines that are looked at. A file with more is no configuration at all.
-const ERRORS_MAX: usize = 100;
+use crate::limits::SYNTAX_ERRORS_MAX;
 
 /// The line that holds the byte at `offset`, counted from 1.
 pub(super) fn line_of(text: &[u8], offset: usize) -> usize {
@@ -23,7 +21,7 @@ pub(super) fn parse<'t>(path: &'t Path, text: &'t str, faults: &mut Faults) -> T
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reported = Vec::new();
     let mut broken = Vec::new();
-    for error in errors.iter().take(ERRORS_MAX) {
+    for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let offset = error.span().map_or(text.len(), |span| span.start);
         let line = line_of(text.as_bytes(), offset);
         // One slip often gives several errors; the first says it best.

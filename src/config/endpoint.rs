@@ -4,12 +4,10 @@ use std::fmt;
 
 use super::fault::{Faults, Misfit, Place, quoted};
 use super::target::{Host, split_port};
+use crate::limits::REGION_MAX;
 
 /// The port of the service. Source: the protocol guides.
 const SERVICE_PORT: u16 = 443;
-
-/// Bytes of the name of a region; the longest today has 14.
-const REGION_MAX: usize = 64;
 
 const ADVICE: &str = "write the host, as in \"data.tunneling.iot.eu-central-1.amazonaws.com:443\"; \
      the port may be left out";

@@ -3,13 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::limits::SERVICE_ID_MAX;
-
-/// Characters of a wrong value that a fault repeats.
-const QUOTED_MAX: usize = 60;
-
-/// Faults that are written out; a file that is no configuration at all would give thousands.
-const FAULTS_SHOWN: usize = 40;
+use crate::limits::{FAULTS_SHOWN, QUOTED_MAX, SERVICE_ID_MAX};
 
 /// Where a fault stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,19 +14,10 @@ use super::reading;
 use super::roots;
 use super::route::{CONNECTIONS_MAX, Route, Source, check_name};
 use super::target::Target;
-use crate::limits::ROUTES_MAX;
+use crate::limits::{IDLE_BOUNDS, ROUTES_MAX, STALL_BOUNDS};
 
 /// The file that is read when the command line names neither a file nor targets.
 pub(super) const DEFAULT_FILE: &str = "/etc/cellgate/cellgate.toml";
-
-/// The stall time of a route. Below it a busy controller would be cut, above it one dead robot
-/// could hold all others up for longer than an engineer waits.
-const STALL_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(3600);
-
-/// The idle time of a route. A tunnel of AWS lives for 12 hours.
-const IDLE_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 /// What a file says. Where a part of it is broken, `faults` have the reason.
 #[derive(Default)]

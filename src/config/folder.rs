@@ -11,13 +11,7 @@ use super::file::too_many;
 use super::mapping::parse_pair;
 use super::reading;
 use super::route::Route;
-use crate::limits::ROUTES_MAX;
-
-/// Files and folders below the folder, all together.
-const ENTRIES_MAX: usize = 256;
-
-/// Folders within folders.
-const DEPTH_MAX: usize = 8;
+use crate::limits::{MAP_DEPTH_MAX, MAP_ENTRIES_MAX, ROUTES_MAX};
 
 /// Reads every regular file below `folder`.
 pub(super) fn read(
@@ -27,8 +21,8 @@ pub(super) fn read(
     warnings: &mut Vec<Warning>,
 ) -> Vec<Route> {
     let mut files = Vec::new();
-    let mut budget = ENTRIES_MAX;
-    if let Err(misfit) = collect(folder, DEPTH_MAX, &mut budget, &mut files) {
+    let mut budget = MAP_ENTRIES_MAX;
+    if let Err(misfit) = collect(folder, MAP_DEPTH_MAX, &mut budget, &mut files) {
         faults.add(misfit.at(flag.clone()));
         return Vec::new();
     }
@@ -80,7 +74,7 @@ fn collect(
         if *budget == 0 || (kind.is_dir() && depth == 0) {
             let misfit = Misfit::new(
                 "more files or folders than a configuration has",
-                format!("at most {ENTRIES_MAX}, in at most {DEPTH_MAX} levels"),
+                format!("at most {MAP_ENTRIES_MAX}, in at most {MAP_DEPTH_MAX} levels"),
                 "give the folder that holds nothing but mappings",
             );
             return Err(misfit.about(folder));

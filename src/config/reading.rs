@@ -6,9 +6,7 @@ use std::path::Path;
 
 use super::document::line_of;
 use super::fault::{Misfit, shown};
-
-/// Bytes of a text file of the configuration.
-pub(super) const FILE_MAX: usize = 64 * 1024;
+use crate::limits::CONFIG_FILE_MAX;
 
 /// A whole file, if it is a regular file of at most `max` bytes.
 pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
@@ -45,7 +43,7 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
 
 /// The same as text.
 pub(super) fn read_text(path: &Path) -> Result<String, Misfit> {
-    let bytes = read_bounded(path, FILE_MAX)?;
+    let bytes = read_bounded(path, CONFIG_FILE_MAX)?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = line_of(error.as_bytes(), at);

@@ -8,15 +8,7 @@ use rustls::pki_types::pem::{self, PemObject};
 
 use super::fault::{Faults, Misfit, Place, Warning, shown};
 use super::reading::read_bounded;
-
-/// Bytes of one PEM file. The bundle of a whole distribution has 220 KiB.
-const PEM_MAX: usize = 1024 * 1024;
-
-/// Entries of a folder. A distribution's has 400: each root, its hash link, the bundle.
-const ENTRIES_MAX: usize = 1024;
-
-/// Certificates all together; 500 are about 1 MiB of memory.
-const CERTIFICATES_MAX: usize = 500;
+use crate::limits::{CERTIFICATES_MAX, PEM_ENTRIES_MAX, PEM_MAX};
 
 /// All certificates behind `path`, each of which can be a trust anchor.
 ///
@@ -149,9 +141,9 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Misfit> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if files.len() == ENTRIES_MAX {
+        if files.len() == PEM_ENTRIES_MAX {
             return Err(Misfit::new(
-                format!("more than {ENTRIES_MAX} files in {}", shown(folder)),
+                format!("more than {PEM_ENTRIES_MAX} files in {}", shown(folder)),
                 "a folder of certificates",
                 "name a folder that holds nothing else",
             ));
@@ -173,6 +165,7 @@ fn reason_of(error: &pem::Error) -> String {
         pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => "it is empty".to_owned(),
         pem::Error::SectionTooLarge => "it is too large".to_owned(),
+        // The crate may name more kinds in any release (`non_exhaustive`).
         _ => "it is no PEM".to_owned(),
     }
 }

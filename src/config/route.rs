@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::fault::{Misfit, quoted};
 use super::target::Target;
-use crate::limits::{self, SERVICE_ID_MAX, STALL_DEFAULT};
+use crate::limits::{self, INTERFACE_MAX, SERVICE_ID_MAX, STALL_DEFAULT};
 
 /// Connections of one route at the same time: as many as the tunnel may have.
 #[expect(
@@ -16,9 +16,6 @@ use crate::limits::{self, SERVICE_ID_MAX, STALL_DEFAULT};
     reason = "limits.rs holds it below 256"
 )]
 pub(super) const CONNECTIONS_MAX: u16 = limits::CONNECTIONS_MAX as u16;
-
-/// Bytes of the name of a network interface, without its NUL. Source: `IFNAMSIZ` of Linux.
-const INTERFACE_MAX: usize = 15;
 
 /// One service of the tunnel and the controller behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::fault::{Misfit, quoted};
-
-/// Bytes of a host name. Source: RFC 1035, 2.3.4.
-const NAME_MAX: usize = 253;
-
-/// Bytes between two dots of a host name. Source: RFC 1035, 2.3.4.
-const LABEL_MAX: usize = 63;
+use crate::limits::{HOST_LABEL_MAX, HOST_NAME_MAX};
 
 /// A host and a port to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +145,7 @@ fn check_name(name: &str) -> Result<(), HostFault> {
     if name.contains(':') {
         return Err(HostFault::Bare);
     }
-    if name.len() > NAME_MAX {
+    if name.len() > HOST_NAME_MAX {
         return Err(HostFault::Name);
     }
     // A name may end in the root's dot, to keep search domains out.
@@ -158,7 +153,7 @@ fn check_name(name: &str) -> Result<(), HostFault> {
     for label in labels.split('.') {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let edges = label.starts_with('-') || label.ends_with('-');
-        if label.is_empty() || label.len() > LABEL_MAX || edges || !label.bytes().all(plain) {
+        if label.is_empty() || label.len() > HOST_LABEL_MAX || edges || !label.bytes().all(plain) {
             return Err(HostFault::Name);
         }
     }

@@ -5,11 +5,8 @@ use std::fmt;
 use rustls::crypto::{GetRandomFailed, ring};
 
 use super::fault::Misfit;
-use crate::limits::ACCESS_TOKEN_MAX;
+use crate::limits::{ACCESS_TOKEN_MAX, CLIENT_TOKEN_BYTES};
 use crate::secret::Secret;
-
-/// Bytes of a client token. Source: docs/SECURITY.md of the reference, `^[a-zA-Z0-9-]{32,128}$`.
-const CLIENT_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 32..=128;
 
 /// The token that makes an access token last for every reconnection: the service takes an access
 /// token again only from the one that brought this with it the first time.

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
 
-use super::super::reading::FILE_MAX;
 use super::super::{endpoint, fault, file, folder, mapping};
 use super::*;
+use crate::limits::CONFIG_FILE_MAX;
 
 /// Pieces of which broken files are made.
 fn pieces() -> impl Strategy<Value = String> {
@@ -139,12 +139,12 @@ proptest! {
 #[test]
 fn the_largest_file_is_read_in_reasonable_time() {
     let mut text = String::new();
-    while text.len() < FILE_MAX - 10 {
+    while text.len() < CONFIG_FILE_MAX - 10 {
         text.push_str("a.b.c=1\n");
     }
     read_file(&text);
-    read_file(&"[".repeat(FILE_MAX));
-    read_file(&"x = {".repeat(FILE_MAX / 5));
+    read_file(&"[".repeat(CONFIG_FILE_MAX));
+    read_file(&"x = {".repeat(CONFIG_FILE_MAX / 5));
 }
 
 #[test]
