@@ -16,11 +16,11 @@
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
 //! | [`supervise`] | signals; knows none of the others |
-//! | [`agent`] | the gateway: holds tunnels, carries out what the system wants |
+//! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
 //! `link` and `relay` do not know each other; only `tunnel` sees protocol, link and relay together; only `agent`
-//! sees `tunnel`.
+//! sees `tunnel`; it also makes what tunnels share, the pool and the gates.
 //!
 //! A byte's way down: TLS → WebSocket message → frame → [`protocol::session::Command::Deliver`] → the
 //! controller's socket; only what the socket refuses is copied, into that connection's ring. Up: the socket is

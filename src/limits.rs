@@ -2,7 +2,8 @@
 //!
 //! Nothing in the agent grows past what stands here: the buffers of all tunnels together are
 //! [`BUFFERS_MAX`], a constant, however the network behaves. Change a number here and the relations
-//! at the end of the file say at compile time whether the house still stands.
+//! at the end of the file say at compile time whether the house still stands. What only shapes one mechanism,
+//! such as how often a clock looks, stands beside that mechanism.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -204,8 +205,9 @@ pub const DIAL_ATTEMPT: Duration = Duration::from_secs(8);
 /// Time without a byte taken, after which a controller with bytes waiting is reset.
 pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
 
-/// Writing out what is queued after the end of a connection, at most. A slow but moving
-/// controller with a full share and a pace of 300 bytes a second needs this long.
+/// Writing out what is queued after the end of a connection, at most; the time it takes at the route's pace
+/// comes on top. A controller that takes a full share at 300 bytes a second needs this long, and one that
+/// takes nothing is cut by its stall time.
 pub const FINISH_LIMIT: Duration = Duration::from_secs(900);
 
 /// From the moment when the controller has everything to its FIN; then the socket is closed. Longer would
