@@ -3,7 +3,6 @@
 //! Responsible for: an authority, a server certificate under it, and the wrong certificates of the negative tests.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -112,14 +111,6 @@ impl Authority {
             .map_err(io::Error::other)?;
         Ok((certificate, key))
     }
-}
-
-/// Writes PEM text to a file.
-///
-/// # Errors
-/// What the file system says.
-pub fn write_pem(path: &Path, pem: &str) -> io::Result<()> {
-    std::fs::write(path, pem)
 }
 
 /// The TLS side of a client that trusts only the authorities in `ca_pem`.

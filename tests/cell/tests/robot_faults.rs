@@ -185,6 +185,26 @@ async fn a_wrong_byte_in_the_framing_is_a_load_error() {
     }
 }
 
+/// The chunks were well and the end is not: "(1 errors)" must not leave a program behind.
+#[tokio::test]
+async fn a_wrong_byte_in_the_close_stores_nothing() {
+    let controller = controller_with(Faults::default()).await;
+    let mut line = TcpStream::connect(controller.address())
+        .await
+        .expect("it listens");
+    line.write_all(b"as\r\nLOAD x\r\n\x02\x41    0\x17\x02\x43    0abc\x17\x02\x43    0\x1A\x17")
+        .await
+        .expect("it is open");
+    until(&mut line, b"\x05\x02\x45\x17").await;
+    line.write_all(b"\x02\x45    1\x17\x02\x45    0\x17")
+        .await
+        .expect("it is open");
+    until(&mut line, b"File load completed. (1 errors)\r\n>").await;
+    assert_eq!(controller.program("x"), None);
+    assert_eq!(controller.connections()[0].faults.len(), 1);
+    assert!(!controller.in_progress());
+}
+
 #[tokio::test]
 async fn a_mute_controller_costs_the_patience_and_no_more() {
     let options = EngineerOptions {

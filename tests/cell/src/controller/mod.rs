@@ -55,7 +55,7 @@ pub struct ControllerOptions {
     pub terminals: usize,
     /// What ends the hazard "SAVE/LOAD in progress" after a connection was lost in the middle of a transfer.
     pub jam: Jam,
-    /// The misbehaviour of connections; [`Controller::set_faults`] changes it for later ones.
+    /// The misbehaviour of connections.
     pub faults: Faults,
     /// The size in bytes of what `SAVE/ROB` gives; about 70 KB on a real controller.
     pub robot_data: usize,
@@ -117,11 +117,6 @@ impl Controller {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Changes the misbehaviour of the connections that open from now on; those that are open keep theirs.
-    pub fn set_faults(&self, faults: Faults) {
-        self.shared.lock().faults = faults;
     }
 
     /// Refuses new connections with ECONNREFUSED (`true`) or accepts them again. Open ones stay.

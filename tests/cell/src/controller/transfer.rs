@@ -39,8 +39,12 @@ pub(super) async fn load(terminal: &mut Terminal, file: &str) -> Result<String, 
     };
     let errors = match receive(terminal, file).await {
         Ok(text) => {
-            terminal.connection.shared().lock().memory.store(file, text);
-            close(terminal).await?
+            let errors = close(terminal).await?;
+            // Not before: the file is whole only once its end is.
+            if errors == 0 {
+                terminal.connection.shared().lock().memory.store(file, text);
+            }
+            errors
         }
         Err(Failure::Ended(end)) => return Err(end),
         Err(Failure::Framing(fault)) => {
@@ -115,12 +119,13 @@ async fn hand_over(terminal: &mut Terminal, file: &str, text: &[u8]) -> Result<(
     expect_empty(terminal, Kind::Close).await
 }
 
-/// Ends a LOAD that went well. Gives the count of errors.
+/// Ends a LOAD whose chunks all came well. Gives the count of errors.
 async fn close(terminal: &mut Terminal) -> Result<u32, End> {
     request(terminal, Kind::Close, b"").await?;
     match expect_empty(terminal, Kind::Close).await {
-        Ok(()) | Err(Failure::File) => Ok(0),
+        Ok(()) => Ok(0),
         Err(Failure::Ended(end)) => Err(end),
+        Err(Failure::File) => Ok(1),
         Err(Failure::Framing(fault)) => {
             terminal.connection.note_fault(fault);
             skip_to_close(terminal).await?;

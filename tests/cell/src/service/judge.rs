@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::event::{Ending, Event};
 use super::line::{LineReceiver, LineSender, due};
+use super::request::Protocol;
 use super::socket::{Gate, Inbound};
 use super::switches::Switches;
 use super::tunnel::{Outgoing, Seat, TunnelState};
@@ -17,6 +18,8 @@ use crate::wire::{Assembler, MAX_WEBSOCKET_MESSAGE, Mode, Violation};
 pub(super) struct Judge<'a> {
     pub(super) tunnel: &'a TunnelState,
     pub(super) mode: Mode,
+    /// What the client negotiated.
+    pub(super) protocol: Protocol,
     pub(super) seat: &'a Seat,
     /// Set before the socket is told to shut down.
     pub(super) ended: &'a OnceLock<Ending>,
@@ -114,7 +117,7 @@ impl Judge<'_> {
         let mut together = BytesMut::new();
         let mut way = None;
         while let Some(body) = assembler.next_frame() {
-            let judged = self.tunnel.receive(self.mode, &body);
+            let judged = self.tunnel.receive(self.mode, self.protocol, &body);
             if judged.is_err() || together.len() + 2 + body.len() > MAX_WEBSOCKET_MESSAGE {
                 self.forward(&mut together, way.as_ref()).await;
             }

@@ -22,7 +22,6 @@ mod websocket;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,7 +39,7 @@ pub use websocket::{Opcode, frame as websocket_frame};
 
 pub(crate) use token::random_hex;
 
-use crate::certs::{self, Authority, ServerCertificate};
+use crate::certs::{Authority, ServerCertificate};
 use crate::journal::{Entry, Journal, Mark, WaitTimeout};
 use tunnel::TunnelState;
 
@@ -186,14 +185,6 @@ impl Service {
     /// The certificate of its authority.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
-    }
-
-    /// Writes the certificate of its authority to a file.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn write_ca(&self, path: &Path) -> io::Result<()> {
-        certs::write_pem(path, &self.ca_pem)
     }
 
     /// Opens a tunnel with these services; none is a tunnel for V1.

@@ -71,6 +71,7 @@ impl Session {
         let judge = Judge {
             tunnel: &self.tunnel,
             mode,
+            protocol: self.request.protocol,
             seat: &seat,
             ended: &ended,
         };

@@ -244,16 +244,17 @@ impl TunnelState {
         }
     }
 
-    /// Judges one tunnel frame of a client and notes it. Gives the way to the other side, if it is there.
+    /// Judges one tunnel frame of a client that negotiated `protocol`, and notes it. Gives the way to the other side, if it is there.
     ///
     /// # Errors
     /// The rule it broke.
     pub(super) fn receive(
         &self,
         from: Mode,
+        protocol: Protocol,
         body: &[u8],
     ) -> Result<Option<LineSender<Outgoing>>, Violation> {
-        let message = check(body, from, &self.services)?;
+        let message = check(body, from, protocol, &self.services)?;
         self.shared().streams.note(&message)?;
         let other = self.place(from.other()).seat();
         self.journal.record(Event::Message {

@@ -43,7 +43,6 @@ pub enum SourceEvent {
 pub struct Source {
     ports: Vec<(String, u16)>,
     journal: Journal<SourceEvent>,
-    up: watch::Receiver<bool>,
     task: JoinHandle<()>,
     listeners: Vec<AbortHandle>,
 }
@@ -89,7 +88,6 @@ impl Source {
         Ok(Self {
             ports,
             journal,
-            up,
             task,
             listeners,
         })
@@ -117,11 +115,6 @@ impl Source {
                     self.ports
                 )
             })
-    }
-
-    /// Whether the WebSocket is up.
-    pub fn is_up(&self) -> bool {
-        *self.up.borrow()
     }
 
     /// Waits for an event, also one that has happened already.

@@ -28,7 +28,7 @@ pub enum Kind {
 /// One message. A field with its default value is absent on the wire.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Message {
-    /// What it is; see [`Message::type_`] for the [`Kind`]. May hold a number that is no kind.
+    /// What it is; see [`Message::kind`] for the [`Kind`]. May hold a number that is no kind.
     #[prost(enumeration = "Kind", tag = "1")]
     pub r#type: i32,
     /// The stream it belongs to; 0 is none.

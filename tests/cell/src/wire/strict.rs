@@ -5,13 +5,14 @@ use std::fmt;
 use prost::Message as _;
 
 use super::{Kind, MAX_PAYLOAD, Message, Mode};
+use crate::service::Protocol;
 
 /// Why the service closes a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
     /// The bytes are no protobuf message.
     Unparsable(String),
-    /// A field that the schema does not have.
+    /// A field that the schema of the negotiated version does not have.
     UnknownField(u64),
     /// A field of the schema, encoded as another type.
     WrongWireType {
@@ -74,12 +75,22 @@ impl std::error::Error for Violation {}
 
 /// Decodes the body of a frame and holds it against every rule that needs no memory of earlier messages.
 ///
-/// `services` are those of the tunnel.
+/// `services` are those of the tunnel. `protocol` is what this client negotiated: a destination may use no field that
+/// came later. A source is let off, because one of 3.0 may speak in the form of V1.
 ///
 /// # Errors
 /// The first rule broken.
-pub fn check<S: AsRef<str>>(body: &[u8], from: Mode, services: &[S]) -> Result<Message, Violation> {
-    check_fields(body)?;
+pub fn check<S: AsRef<str>>(
+    body: &[u8],
+    from: Mode,
+    protocol: Protocol,
+    services: &[S],
+) -> Result<Message, Violation> {
+    let last = match from {
+        Mode::Source => LAST_FIELD,
+        Mode::Destination => last_field(protocol),
+    };
+    check_fields(body, last)?;
     let message =
         Message::decode(body).map_err(|error| Violation::Unparsable(error.to_string()))?;
     let kind = message.kind().map_err(Violation::UnknownType)?;
@@ -110,12 +121,27 @@ pub fn check<S: AsRef<str>>(body: &[u8], from: Mode, services: &[S]) -> Result<M
     Ok(message)
 }
 
-/// Walks over the fields. Prost drops the unknown ones without a word.
-fn check_fields(body: &[u8]) -> Result<(), Violation> {
+/// The last field of the newest schema.
+const LAST_FIELD: u64 = 7;
+
+/// The last field of a version's schema. Source: the V1, V2 and V3 protocol guides, "ProtocolBuffers Message Schema".
+fn last_field(protocol: Protocol) -> u64 {
+    match protocol {
+        Protocol::V1 => 4,
+        Protocol::V2 => 6,
+        Protocol::V3 => LAST_FIELD,
+    }
+}
+
+/// Walks over the fields, which may be 1 to `last`. Prost drops the unknown ones without a word.
+fn check_fields(body: &[u8], last: u64) -> Result<(), Violation> {
     let mut rest = body;
     while !rest.is_empty() {
         let key = varint(&mut rest)?;
         let (field, found) = (key >> 3, key & 7);
+        if field > last {
+            return Err(Violation::UnknownField(field));
+        }
         let expected = match field {
             1 | 2 | 3 | 7 => VARINT,
             4..=6 => LENGTH_DELIMITED,
@@ -166,7 +192,7 @@ mod tests {
     const SERVICES: [&str; 2] = ["robot1", "robot2"];
 
     fn checked(body: &[u8], from: Mode) -> Result<Message, Violation> {
-        check(body, from, &SERVICES)
+        check(body, from, Protocol::V3, &SERVICES)
     }
 
     fn sent(message: &Message, from: Mode) -> Result<Message, Violation> {
@@ -240,6 +266,37 @@ mod tests {
         ];
         for (message, sender, violation) in cases {
             assert_eq!(sent(&message, sender), Err(violation));
+        }
+    }
+
+    #[test]
+    fn a_destination_uses_no_field_of_a_later_version() {
+        let of = |message: &Message, from, protocol| {
+            check(&message.encode_to_vec(), from, protocol, &SERVICES).map(|_| ())
+        };
+        let cases = [
+            (Message::data(1, "", 0, "x"), [Ok(()), Ok(()), Ok(())]),
+            (Message::data(1, "robot1", 0, "x"), [Err(5), Ok(()), Ok(())]),
+            (Message::data(1, "robot1", 1, "x"), [Err(5), Err(7), Ok(())]),
+            (Message::data(1, "", 1, "x"), [Err(7), Err(7), Ok(())]),
+            (Message::stream_reset(1, "robot1"), [Err(5), Ok(()), Ok(())]),
+            (
+                Message::connection_reset(1, "robot1", 2),
+                [Err(5), Err(7), Ok(())],
+            ),
+        ];
+        for (message, expected) in cases {
+            for (protocol, expected) in [Protocol::V1, Protocol::V2, Protocol::V3]
+                .into_iter()
+                .zip(expected)
+            {
+                assert_eq!(
+                    of(&message, Mode::Destination, protocol),
+                    expected.map_err(Violation::UnknownField),
+                    "{message:?} {protocol:?}"
+                );
+                assert_eq!(of(&message, Mode::Source, protocol), Ok(()));
+            }
         }
     }
 
