@@ -361,7 +361,7 @@ impl Relay {
         let written = match &mut self.pace {
             None => stream.poll_write_vectored(cx, slices),
             Some(pace) => {
-                let allowed = pace.allowed(now).min(slices[0].len());
+                let allowed = pace.allowed(slices[0].len(), now);
                 if allowed == 0 {
                     return Poll::Ready(0);
                 }

@@ -28,18 +28,22 @@ impl Pace {
         }
     }
 
-    /// Bytes that may be written `now`.
-    pub fn allowed(&mut self, now: Instant) -> usize {
+    /// Bytes that may be written `now`, of `wanted` ones. Nothing rather than a few of many: each write is a system
+    /// call and a segment, so half a burst is waited for.
+    pub fn allowed(&mut self, wanted: usize, now: Instant) -> usize {
         let passed = now.saturating_duration_since(self.counted).as_secs_f64();
         self.counted = now;
         self.allowance = (self.allowance + passed * self.bytes_per_second).min(self.burst);
+        if self.allowance < (self.burst / 2.0).min(wanted as f64) {
+            return 0;
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "the allowance is positive and at most a fiftieth of a u32"
         )]
         let whole = self.allowance.max(0.0) as usize;
-        whole
+        whole.min(wanted)
     }
 
     /// So many bytes were written.
@@ -72,7 +76,7 @@ mod tests {
             let mut pace = Pace::new(NonZeroU32::new(rate).expect("not 0"), start);
             let (mut now, mut written) = (start, 0usize);
             while now < start + Duration::from_secs(10) {
-                let count = pace.allowed(now);
+                let count = pace.allowed(usize::MAX, now);
                 pace.handle_written(count);
                 written += count;
                 let next = pace.next_time().expect("a burst was just written");
@@ -87,5 +91,22 @@ mod tests {
                 "{rate} B/s let {written} through in 10 s"
             );
         }
+    }
+
+    #[test]
+    fn many_bytes_go_in_bursts_and_few_at_once() {
+        let start = Instant::now();
+        let mut pace = Pace::new(NonZeroU32::new(100_000).expect("not 0"), start);
+        assert_eq!(pace.allowed(5_000, start), 2_000, "a burst of 20 ms");
+        pace.handle_written(2_000);
+        let soon = start + Duration::from_millis(1);
+        assert_eq!(
+            pace.allowed(3_000, soon),
+            0,
+            "not a hundred of three thousand"
+        );
+        assert_eq!(pace.allowed(10, soon), 10, "but all of ten");
+        let later = start + Duration::from_millis(11);
+        assert!(pace.allowed(3_000, later) >= 1_000);
     }
 }
