@@ -13,6 +13,8 @@
 //! | [`socket`] | TCP options, and what the kernel tells of a connection |
 //! | [`resolve`] | names to addresses, beside the loop |
 //! | [`link`] | the connection to the service: resolve, TCP, TLS, WebSocket; knows nothing of streams |
+//! | [`audit`] | who did what, a JSON line each |
+//! | [`ledger`] | the tunnels and streams that live, in numbers; each beginning and end becomes an audit line |
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
 //! | [`supervise`] | signals; knows none of the others |
@@ -28,8 +30,10 @@
 
 pub mod agent;
 pub mod argv;
+pub mod audit;
 pub mod config;
 pub mod exit;
+pub mod ledger;
 pub mod limits;
 pub mod link;
 pub mod logging;

@@ -6,11 +6,14 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{error, info, warn};
 use tokio::sync::mpsc;
 
 use crate::config::{ClientToken, Config};
+use crate::ledger::tunnel::Came;
+use crate::ledger::{self, Ledger};
 use crate::limits::{ORDERS_MAX, POOL_BLOCKS};
 use crate::link::tls;
 use crate::relay::gate::Gates;
@@ -25,16 +28,23 @@ use crate::tunnel::{Over, Setup, Tunnel};
 ///
 /// # Errors
 /// The system gives no signals or no random numbers, or TLS cannot be set up.
-pub async fn run(mut config: Config, access_token: Secret) -> io::Result<Over> {
+pub async fn run(mut config: Config, access_token: Option<Secret>) -> io::Result<Over> {
     let mut signals = Signals::listen()?;
     let client_token = match config.client_token.take() {
         Some(token) => token,
         None => ClientToken::random()
             .map_err(|_| io::Error::other("the system gives no random numbers"))?,
     };
+    let access_token = access_token.ok_or_else(|| io::Error::other("no access token"))?;
+    let ledger = Ledger::new(Rc::default());
+    let name = ledger::name_of(&access_token);
     let (orders, receiver) = mpsc::channel(ORDERS_MAX);
     let tunnel = Tunnel::new(Setup {
-        endpoint: config.endpoint.clone(),
+        endpoint: config
+            .endpoints
+            .choose(None)
+            .ok_or_else(|| io::Error::other("no endpoint"))?,
+        entry: ledger.open_tunnel(name, Came::CommandLine, None, Instant::now()),
         tls: tls::client(&config.extra_roots).map_err(io::Error::other)?,
         access_token: Arc::new(access_token),
         client_token: Arc::new(client_token),

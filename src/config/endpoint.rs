@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::fault::{Faults, Misfit, Place, quoted};
+use super::region::Region;
 use super::target::{Host, split_port};
-use crate::limits::REGION_MAX;
 
 /// The port of the service. Source: the protocol guides.
 const SERVICE_PORT: u16 = 443;
@@ -23,21 +23,28 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The endpoint of an AWS region. Regions of China have a top-level domain of their own.
+    pub fn of(region: &Region) -> Endpoint {
+        let china = if region.as_str().starts_with("cn-") {
+            ".cn"
+        } else {
+            ""
+        };
+        Endpoint {
+            host: format!("data.tunneling.iot.{region}.amazonaws.com{china}"),
+            port: SERVICE_PORT,
+        }
+    }
+
+    /// The endpoint of the region that the owner wrote.
     pub(super) fn of_region(region: &str) -> Result<Endpoint, Misfit> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let edges = region.starts_with('-') || region.ends_with('-');
-        if region.is_empty() || region.len() > REGION_MAX || edges || !region.bytes().all(plain) {
-            return Err(Misfit::new(
+        let known = Region::new(region).ok_or_else(|| {
+            Misfit::new(
                 quoted(region),
                 "the name of an AWS region",
                 "write it as AWS does, for example \"eu-central-1\"",
-            ));
-        }
-        let china = if region.starts_with("cn-") { ".cn" } else { "" };
-        Ok(Endpoint {
-            host: format!("data.tunneling.iot.{region}.amazonaws.com{china}"),
-            port: SERVICE_PORT,
-        })
+            )
+        })?;
+        Ok(Endpoint::of(&known))
     }
 
     /// An endpoint as the owner wrote it: a host, and a port if it is not 443.
@@ -78,6 +85,25 @@ impl fmt::Display for Endpoint {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
+    }
+}
+
+/// Where the tunnelling service of a tunnel is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The owner's word, which goes before every region.
+    pub fixed: Option<Endpoint>,
+    /// The service of the region that the owner named, for a tunnel that names none.
+    pub usual: Option<Endpoint>,
+}
+
+impl Endpoints {
+    /// For a tunnel whose notification names `region`.
+    pub fn choose(&self, region: Option<&Region>) -> Option<Endpoint> {
+        let fixed = self.fixed.clone();
+        fixed
+            .or_else(|| region.map(Endpoint::of))
+            .or_else(|| self.usual.clone())
     }
 }
 

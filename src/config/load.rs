@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
-use super::endpoint::{Endpoint, Given, choose};
+use super::access::Access;
+use super::endpoint::{Endpoint, Endpoints, Given, choose};
 use super::fault::{Faults, Misfit, Place, Warning, quoted};
 use super::file::{self, Content, DEFAULT_FILE};
 use super::flags::{self, Command, Flag, Flags};
 use super::mapping;
 use super::origin::{Origin, RoutesFrom};
+use super::paths::Paths;
+use super::places::Places;
 use super::route::{Routes, Source};
 use super::token::{ClientToken, parse_access_token};
 use super::{Config, Start, help, roots};
@@ -97,7 +100,7 @@ struct Loader<'e> {
 }
 
 impl Loader<'_> {
-    fn config(&mut self) -> Option<(Config, Secret)> {
+    fn config(&mut self) -> Option<(Config, Option<Secret>)> {
         self.check_mode();
         let log_level = self.log_level();
         let bind = self.bind();
@@ -124,15 +127,23 @@ impl Loader<'_> {
         let routes = origin.routes(content, &mut self.faults, &mut self.warnings);
         let config = Config {
             thing,
-            endpoint: endpoint?,
+            endpoints: Endpoints {
+                fixed: Some(endpoint?),
+                usual: None,
+            },
             extra_roots,
             routes: routes?,
             client_token,
+            notify: None,
+            proxy: None,
+            access: Access::default(),
+            places: Places::default(),
+            paths: Paths::default(),
             log_level,
             file,
             origin,
         };
-        Some((config, access_token?))
+        Some((config, Some(access_token?)))
     }
 
     fn check_mode(&mut self) {

@@ -4,6 +4,7 @@
 //! Is responsible for: reading and checking, and for saying every fault at once. It dials nothing
 //! and starts nothing. docs/configuration.md is the reference for owners.
 
+mod access;
 mod document;
 mod endpoint;
 mod fault;
@@ -13,8 +14,13 @@ mod folder;
 mod help;
 mod load;
 mod mapping;
+mod notify;
 mod origin;
+pub mod paths;
+mod places;
+mod proxy;
 mod reading;
+mod region;
 mod roots;
 mod route;
 mod target;
@@ -30,9 +36,15 @@ use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
 
-pub use endpoint::Endpoint;
+pub use access::{Access, KeySwitch, Window};
+pub use endpoint::{Endpoint, Endpoints};
 pub use fault::{Fault, Faults, Place, Warning};
 pub use load::VARIABLES;
+pub use notify::{Identity, Notify};
+pub use paths::Paths;
+pub use places::Places;
+pub use proxy::{Except, Proxy};
+pub use region::Region;
 pub use route::{Route, Routes, Source};
 pub use target::{Host, Target};
 pub use token::ClientToken;
@@ -43,13 +55,23 @@ pub struct Config {
     /// The thing's name, for the log.
     pub thing: Option<String>,
     /// The tunnelling service.
-    pub endpoint: Endpoint,
+    pub endpoints: Endpoints,
     /// Certificates to trust beside the built-in roots; each can be a trust anchor.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The targets that may be dialled, and no others. Never empty.
     pub routes: Routes,
     /// The client token to bring with it, if the owner gave one.
     pub client_token: Option<ClientToken>,
+    /// The MQTT broker that tells of tunnels.
+    pub notify: Option<Notify>,
+    /// The way out.
+    pub proxy: Option<Proxy>,
+    /// When the cell lets anybody in.
+    pub access: Access,
+    /// How much at once.
+    pub places: Places,
+    /// What the agent writes.
+    pub paths: Paths,
     /// How much is logged.
     pub log_level: LevelFilter,
     /// The file that was read, if any.
@@ -65,8 +87,9 @@ pub enum Start {
     Run {
         /// What to do.
         config: Box<Config>,
-        /// The access token of the tunnel.
-        access_token: Secret,
+        /// The access token of a tunnel. With one and without `notify` the agent ends when its last tunnel
+        /// is over; otherwise it waits for more of them.
+        access_token: Option<Secret>,
         /// What is not wise about it.
         warnings: Vec<Warning>,
     },

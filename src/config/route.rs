@@ -31,6 +31,8 @@ pub struct Route {
     pub stall: Duration,
     /// A connection without a byte either way for this long is ended.
     pub idle: Option<Duration>,
+    /// A connection is ended when it is this old.
+    pub session: Option<Duration>,
     /// Bytes a second towards the controller, at most.
     pub pace: Option<NonZeroU32>,
     /// Where connections to the controller come from.
@@ -46,6 +48,7 @@ impl Route {
             connections: CONNECTIONS_MAX,
             stall: STALL_DEFAULT,
             idle: None,
+            session: None,
             pace: None,
             source: None,
         }

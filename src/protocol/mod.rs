@@ -14,5 +14,6 @@ pub mod handshake;
 pub mod ids;
 pub mod liveness;
 pub mod message;
+pub mod notification;
 pub mod session;
 pub mod streams;

@@ -28,6 +28,8 @@ pub enum Over {
     Stalled(Duration),
     /// No byte went either way for the route's idle time.
     Idle(Duration),
+    /// It is as old as the route lets a connection become.
+    TooOld(Duration),
 }
 
 impl fmt::Display for Over {
@@ -39,6 +41,11 @@ impl fmt::Display for Over {
                 f,
                 "the controller took no byte for {:.0} s while some waited; is it busy, held, or in an error?",
                 time.as_secs_f64()
+            ),
+            Over::TooOld(time) => write!(
+                f,
+                "it lasted {}, the longest session that the configuration allows",
+                humantime::format_duration(*time)
             ),
             Over::Idle(time) => write!(
                 f,

@@ -172,7 +172,7 @@ impl Finishing {
             self.stage = Stage::Lingering;
             self.until = now + LINGER_LIMIT;
             if self.owed > 0 {
-                let told = self.relay.tally.told_at(now);
+                let told = self.relay.entry.tally.told_at(now);
                 info!(
                     "{}: the controller has every byte; {told}",
                     self.relay.label

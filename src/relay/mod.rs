@@ -16,7 +16,6 @@ pub mod pace;
 pub mod pool;
 pub mod ring;
 pub mod stall;
-pub mod tally;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -40,8 +39,8 @@ use self::pace::Pace;
 use self::pool::Pool;
 use self::ring::Ring;
 use self::stall::Stall;
-use self::tally::Tally;
 use crate::config::Route;
+use crate::ledger::stream::StreamEntry;
 use crate::limits::LINGER_LIMIT;
 use crate::socket;
 
@@ -77,7 +76,9 @@ pub struct Relay {
     overflow: VecDeque<Bytes>,
     pace: Option<Pace>,
     stall: Stall,
-    tally: Tally,
+    /// What the ledger knows of it: bytes each way, and how it ends.
+    entry: Rc<StreamEntry>,
+    started: Instant,
     /// Its place among those an engineer uses; given back when it is over for the source.
     admission: Option<Admission>,
 }
@@ -88,6 +89,7 @@ impl Relay {
         label: String,
         route: Arc<Route>,
         admission: Admission,
+        entry: Rc<StreamEntry>,
         pool: Rc<Pool>,
         now: Instant,
     ) -> Relay {
@@ -99,7 +101,8 @@ impl Relay {
             overflow: VecDeque::new(),
             pace: route.pace.map(|rate| Pace::new(rate, now)),
             stall: Stall::new(route.stall, 0, now),
-            tally: Tally::new(now),
+            entry,
+            started: now,
             route,
             admission: Some(admission),
         }
@@ -116,14 +119,14 @@ impl Relay {
     }
 
     /// What went through it so far.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn entry(&self) -> &StreamEntry {
+        &self.entry
     }
 
     /// Bytes for the controller. What it takes at once goes straight into its socket, the rest into the
     /// ring; what is left of `bytes` fits neither, and must be brought again when something changed.
     pub fn deliver(&mut self, bytes: &mut Bytes, now: Instant, cx: &mut Context<'_>) {
-        self.tally.last = now;
+        self.entry.tally.touch(now);
         if self.ring.is_empty() {
             while !bytes.is_empty() {
                 match self.poll_write(&[io::IoSlice::new(bytes)], now, cx) {
@@ -217,15 +220,14 @@ impl Relay {
                 State::Connecting(_) | State::Open(_) | State::Gone => Over::Closed,
             })),
             Poll::Ready(Ok(count)) => {
-                if self.tally.up == 0 {
-                    let after = self.tally.millis(now);
+                if self.entry.tally.up() == 0 {
+                    let after = self.millis(now);
                     info!(
                         "{}: first byte from the controller after {after:.1} ms",
                         self.label
                     );
                 }
-                self.tally.up += count as u64;
-                self.tally.last = now;
+                self.entry.count_up(count, now);
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Over::Broken(error))),
@@ -241,14 +243,17 @@ impl Relay {
             State::Open(_) => self
                 .flow_deadline()
                 .into_iter()
-                .chain(self.route.idle.map(|idle| self.tally.last + idle))
+                .chain(self.route.session.map(|session| self.started + session))
+                .chain(self.route.idle.map(|idle| self.entry.tally.last() + idle))
                 .min(),
         }
     }
 
     /// The connection is over for the source. What is queued is still written out, then FIN.
     pub fn finish(self, why: &str, now: Instant) -> Option<Finishing> {
-        info!("{}: ended: {why}; {}", self.label, self.tally.told_at(now));
+        let told = self.entry.tally.told_at(now);
+        info!("{}: ended: {why}; {told}", self.label);
+        self.entry.finishing(why);
         let waits = self.waiting();
         match self.state {
             State::Connecting(_) if waits > 0 => {}
@@ -265,7 +270,9 @@ impl Relay {
     /// gone.
     pub fn cut(mut self, why: &Over, now: Instant) {
         let lost = self.waiting();
-        warn!("{}: cut: {why}; {}", self.label, self.tally.told_at(now));
+        let told = self.entry.tally.told_at(now);
+        warn!("{}: cut: {why}; {told}", self.label);
+        self.entry.finishing(&why.to_string());
         if lost > 0 {
             warn!("{}: {lost} bytes were not taken and are lost", self.label);
         }
@@ -286,11 +293,12 @@ impl Relay {
         info!(
             "{}: TCP connected after {:.1} ms",
             self.label,
-            self.tally.millis(now)
+            self.millis(now)
         );
+        self.entry.connected();
         let counted = socket::acknowledged(&stream).unwrap_or_default();
         self.stall = Stall::new(self.route.stall, counted, now);
-        self.tally.last = now;
+        self.entry.tally.touch(now);
         self.state = State::Open(Socket {
             stream,
             _passage: passage,
@@ -371,15 +379,14 @@ impl Relay {
         match written {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(count)) => {
-                if self.tally.down == 0 {
-                    let after = self.tally.millis(now);
+                if self.entry.tally.down() == 0 {
+                    let after = self.millis(now);
                     info!(
                         "{}: first byte to the controller after {after:.1} ms",
                         self.label
                     );
                 }
-                self.tally.down += count as u64;
-                self.tally.last = now;
+                self.entry.count_down(count, now);
                 self.stall.handle_written(count);
                 if let Some(pace) = &mut self.pace {
                     pace.handle_written(count);
@@ -396,8 +403,13 @@ impl Relay {
     }
 
     fn poll_clocks(&mut self, now: Instant) -> Option<Over> {
+        if let Some(session) = self.route.session
+            && now >= self.started + session
+        {
+            return Some(Over::TooOld(session));
+        }
         if let Some(idle) = self.route.idle
-            && now >= self.tally.last + idle
+            && now >= self.entry.tally.last() + idle
         {
             return Some(Over::Idle(idle));
         }
@@ -435,5 +447,16 @@ impl Relay {
             State::Deaf(_, error, _) => Over::Broken(error),
             State::Connecting(_) | State::Open(_) | State::Gone => Over::Closed,
         }
+    }
+
+    /// Milliseconds since the source started it.
+    fn millis(&self, now: Instant) -> f64 {
+        now.saturating_duration_since(self.started).as_secs_f64() * 1e3
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.entry.end(tokio::time::Instant::now().into_std());
     }
 }

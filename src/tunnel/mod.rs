@@ -33,6 +33,7 @@ use self::order::Order;
 use self::relays::Relays;
 use self::up::Up;
 use crate::config::{ClientToken, Endpoint};
+use crate::ledger::tunnel::TunnelEntry;
 use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT};
 use crate::link::dial::{DialError, Dialled, dial};
 use crate::protocol::backoff::Backoff;
@@ -59,6 +60,8 @@ pub struct Setup {
     pub access_token: Arc<Secret>,
     /// Lets us into it again.
     pub client_token: Arc<ClientToken>,
+    /// What the ledger knows of it.
+    pub entry: Rc<TunnelEntry>,
     /// Which services reach which controllers.
     pub directory: Directory,
     /// Where bytes wait.
@@ -74,6 +77,7 @@ pub struct Tunnel {
     tls: Arc<ClientConfig>,
     access_token: Arc<Secret>,
     client_token: Arc<ClientToken>,
+    entry: Rc<TunnelEntry>,
     directory: Directory,
     pool: Rc<Pool>,
     orders: mpsc::Receiver<Order>,
@@ -83,23 +87,15 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel that is not dialled yet. In the log it is known by a hash of its access token: the protocol
-    /// has no other name for it, and the token itself is a secret.
+    /// A tunnel that is not dialled yet.
     pub fn new(setup: Setup) -> Tunnel {
-        let digest = ring::digest::digest(
-            &ring::digest::SHA256,
-            setup.access_token.expose().as_bytes(),
-        );
-        let hash: String = digest.as_ref()[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Tunnel {
-            name: format!("tunnel {hash}"),
+            name: format!("tunnel {}", setup.entry.name),
             endpoint: setup.endpoint,
             tls: setup.tls,
             access_token: setup.access_token,
             client_token: setup.client_token,
+            entry: setup.entry,
             directory: setup.directory,
             pool: setup.pool,
             orders: setup.orders,

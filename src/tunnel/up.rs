@@ -17,6 +17,7 @@ use super::Tunnel;
 use super::clock::Clock;
 use super::down::{Down, Farewell, reason};
 use super::order::Order;
+use crate::ledger::stream::StreamEntry;
 use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
 use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
@@ -247,7 +248,9 @@ impl<'a> Up<'a> {
                 let label = format!("{label} target {}", route.target);
                 info!("{label}: started by the source");
                 let pool = self.tunnel.pool.clone();
-                let relay = Relay::start(label, route, admission, pool, now);
+                let entry =
+                    StreamEntry::open(&self.tunnel.entry, address, route.target.to_string(), now);
+                let relay = Relay::start(label, route, admission, entry, pool, now);
                 self.tunnel.relays.insert(slot, relay);
             }
             Err(no_way) => {
@@ -272,10 +275,10 @@ impl<'a> Up<'a> {
             let Some(relay) = self.tunnel.relays.get(slot) else {
                 continue;
             };
-            let taken = relay.tally().down;
+            let taken = relay.entry().tally.down();
             let event = relay.poll(now, cx);
             // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
-            moved |= relay.tally().down != taken;
+            moved |= relay.entry().tally.down() != taken;
             if let Some(event) = event {
                 self.handle_event(slot, event, now, cx);
                 moved = true;
@@ -337,15 +340,16 @@ impl<'a> Up<'a> {
             Event::ConnectFailed(error) => {
                 if let Some(relay) = self.tunnel.relays.take(slot) {
                     let label = relay.label();
-                    let after = relay.tally().millis(now) / 1e3;
+                    let after = relay.entry().tally.age(now).as_secs_f64();
                     warn!("{label}: cannot reach the target after {after:.1} s: {error}");
+                    relay.entry().finishing(&error.to_string());
                 }
                 self.session.handle_connect_failed(slot);
             }
             Event::Over(over) => {
                 self.session.handle_target_closed(slot);
                 match over {
-                    Over::Closed | Over::Idle(_) => {
+                    Over::Closed | Over::Idle(_) | Over::TooOld(_) => {
                         self.finish(slot, &over.to_string(), now, cx);
                     }
                     Over::Broken(_) | Over::Stalled(_) => {

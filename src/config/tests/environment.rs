@@ -70,7 +70,15 @@ fn the_highest_level_that_names_an_endpoint_decides() {
     ] {
         let flags = [flags, &["--config", file]].concat();
         let (config, warnings) = run_with(&flags, &[variables, &[TOKEN]].concat());
-        assert_eq!(config.endpoint.to_string(), host, "{flags:?} {variables:?}");
+        assert_eq!(
+            config
+                .endpoints
+                .choose(None)
+                .expect("an endpoint")
+                .to_string(),
+            host,
+            "{flags:?} {variables:?}"
+        );
         assert_eq!(warnings.len(), unused, "{warnings:?}");
     }
 }

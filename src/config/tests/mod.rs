@@ -89,7 +89,7 @@ fn run_by(args: &[&str], variables: &[(&str, &str)]) -> (Config, Secret, Vec<Str
             warnings,
         }) => {
             let warnings = warnings.iter().map(Warning::to_string).collect();
-            (*config, access_token, warnings)
+            (*config, access_token.expect("a token"), warnings)
         }
         Ok(other) => panic!("{args:?}: {other:?}"),
         Err(faults) => panic!("{args:?}: {faults}"),
@@ -119,7 +119,14 @@ fn the_file_of_the_handbook() {
     let (config, warnings) = run(&["--config", &file]);
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.thing.as_deref(), Some("cell-0042"));
-    assert_eq!(config.endpoint.to_string(), "localhost:8443");
+    assert_eq!(
+        config
+            .endpoints
+            .choose(None)
+            .expect("an endpoint")
+            .to_string(),
+        "localhost:8443"
+    );
     assert_eq!(config.file.as_deref(), Some(Path::new(&file)));
     assert_eq!(config.log_level, log::LevelFilter::Info);
     assert!(config.extra_roots.is_empty() && config.client_token.is_none());
