@@ -15,9 +15,10 @@
 //! | [`link`] | the connection to the service: resolve, TCP, TLS, WebSocket; knows nothing of streams |
 //! | [`audit`] | who did what, a JSON line each |
 //! | [`ledger`] | the tunnels and streams that live, in numbers; each beginning and end becomes an audit line |
+//! | [`supervise`] | signals, the clock; knows none of the others |
+//! | [`access`] | key switch and windows: whether the cell lets anybody in |
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
-//! | [`supervise`] | signals; knows none of the others |
 //! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
@@ -28,6 +29,7 @@
 //! controller's socket; only what the socket refuses is copied, into that connection's ring. Up: the socket is
 //! read behind room for the frame's head, the head is written in place, and the frame goes to the link.
 
+pub mod access;
 pub mod agent;
 pub mod argv;
 pub mod audit;

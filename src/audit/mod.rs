@@ -4,6 +4,8 @@
 
 mod event;
 
+use std::path::PathBuf;
+
 pub use event::{Event, Way};
 
 /// Where the lines go.
@@ -11,6 +13,12 @@ pub use event::{Event, Way};
 pub struct Audit {}
 
 impl Audit {
+    /// Lines go to the log, and to the file `path` if there is one.
+    pub fn open(path: Option<PathBuf>) -> Audit {
+        let _ = path;
+        Audit {}
+    }
+
     /// Writes one line. Nothing that fails here stops the agent.
     pub fn write(&self, event: &Event<'_>) {
         let _ = event;
