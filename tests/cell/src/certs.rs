@@ -1,6 +1,7 @@
 //! Certificates of the cell, made when it starts and never kept.
 //!
-//! Responsible for: an authority, a server certificate under it, and the wrong certificates of the negative tests.
+//! Responsible for: an authority, a server certificate under it, certificates of devices, and the wrong certificates of
+//! the negative tests.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// The names the server certificate is good for.
@@ -28,6 +30,41 @@ pub enum ServerCertificate {
     WrongName,
     /// Signed by the authority, but it ended in 2001.
     Expired,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl Identity {
+    /// The TLS side of a client that shows this certificate and trusts only the authorities in `ca_pem`.
+    ///
+    /// # Errors
+    /// When a text is no PEM.
+    pub fn client_config(&self, ca_pem: &str) -> io::Result<ClientConfig> {
+        let certificates = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(io::Error::other)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(io::Error::other)?;
+        ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots(ca_pem)?)
+            .with_client_auth_cert(certificates, key)
+            .map_err(io::Error::other)
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    // Without the key: test output is a log too.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<identity>")
+    }
 }
 
 /// A certificate authority with its key.
@@ -77,14 +114,66 @@ impl Authority {
             }
         };
         let (certificate, key) = authority.sign(which)?;
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(io::Error::other)?
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.der().clone()], private_key(&key))
-                .map_err(io::Error::other)?;
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private_key(&key))
+            .map_err(io::Error::other)?;
         Ok(Arc::new(config))
+    }
+
+    /// The TLS side of a server that shows the good certificate and demands one of this authority from its clients.
+    /// TLS 1.2 and 1.3. `alpn` is the name it speaks; rustls lets a client without ALPN in all the same, so whoever
+    /// demands the name must look.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn mutual_server_config(&self, alpn: Option<&str>) -> io::Result<Arc<ServerConfig>> {
+        let (certificate, key) = self.sign(ServerCertificate::Good)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots(&self.ca_pem())?),
+            provider(),
+        )
+        .build()
+        .map_err(io::Error::other)?;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![certificate.der().clone()], private_key(&key))
+            .map_err(io::Error::other)?;
+        config.alpn_protocols = alpn
+            .map(|name| name.as_bytes().to_vec())
+            .into_iter()
+            .collect();
+        Ok(Arc::new(config))
+    }
+
+    /// The good server certificate with its key, for a server that is no part of this crate.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn server_identity(&self) -> io::Result<Identity> {
+        let (certificate, key) = self.sign(ServerCertificate::Good)?;
+        Ok(identity(&certificate, &key))
+    }
+
+    /// The certificate of a device whose common name is `thing`, as AWS IoT would be told of it.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn device(&self, thing: &str) -> io::Result<Identity> {
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(io::Error::other)?;
+        params.distinguished_name.push(DnType::CommonName, thing);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
+        Ok(identity(&certificate, &key))
     }
 
     fn sign(&self, which: ServerCertificate) -> io::Result<(Certificate, KeyPair)> {
@@ -118,6 +207,15 @@ impl Authority {
 /// # Errors
 /// When the text holds no certificate.
 pub fn client_config(ca_pem: &str) -> io::Result<Arc<ClientConfig>> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots(ca_pem)?)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn roots(ca_pem: &str) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         let certificate = certificate.map_err(io::Error::other)?;
@@ -128,13 +226,18 @@ pub fn client_config(ca_pem: &str) -> io::Result<Arc<ClientConfig>> {
             "no certificate in the PEM text of the authority",
         ));
     }
-    let config =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(roots)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn identity(certificate: &Certificate, key: &KeyPair) -> Identity {
+    Identity {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    }
 }
 
 fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {

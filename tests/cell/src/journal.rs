@@ -119,6 +119,14 @@ impl<T: Clone + fmt::Debug> Journal<T> {
         self.kept().entries.iter().cloned().collect()
     }
 
+    /// What was recorded behind `mark`, oldest first.
+    pub fn entries_after(&self, mark: Mark) -> Vec<T> {
+        let kept = self.kept();
+        let skip = mark.0.saturating_sub(kept.forgotten);
+        let behind = kept.entries.iter().skip(skip);
+        behind.map(|entry| entry.what.clone()).collect()
+    }
+
     /// How many entries behind `mark` fit.
     pub fn count(&self, mark: Mark, fits: impl Fn(&T) -> bool) -> usize {
         let kept = self.kept();

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::Folder;
 use super::process::Agent;
@@ -15,11 +16,13 @@ const TOKEN_VARIABLE: &str = "AWSIOT_TUNNEL_ACCESS_TOKEN";
 
 /// Arguments, environment and files of an agent that is not started yet.
 ///
-/// The agent inherits the environment of the test, except every `AWSIOT_TUNNEL_*` and `RUST_LOG`.
-#[derive(Debug)]
+/// The agent inherits the environment of the test, except what would change it: see [`AgentBuilder::start`]. A clone
+/// shares the folder, which goes away with the last of its owners: so an agent is started again where another ended.
+#[derive(Debug, Clone)]
 pub struct AgentBuilder {
     pub(super) binary: PathBuf,
-    pub(super) folder: Folder,
+    pub(super) folder: Arc<Folder>,
+    pub(super) wrapper: Vec<OsString>,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(OsString, OsString)>,
 }
@@ -32,7 +35,8 @@ impl AgentBuilder {
     pub fn new(binary: impl Into<PathBuf>) -> io::Result<Self> {
         Ok(Self {
             binary: binary.into(),
-            folder: Folder::new("cell-agent")?,
+            folder: Arc::new(Folder::new("cell-agent")?),
+            wrapper: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
         })
@@ -108,6 +112,15 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent by another command, which must become it by `exec`: `faketime DATE`, `ip netns exec NAME`,
+    /// `unshare --net`, `prlimit …`.
+    #[must_use]
+    pub fn wrapper<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        let command = command.into_iter().map(|word| word.as_ref().to_owned());
+        self.wrapper = command.collect();
+        self
+    }
+
     /// Hands over the access token in the environment.
     #[must_use]
     pub fn token(self, token: &str) -> Self {
@@ -137,11 +150,12 @@ impl AgentBuilder {
         self.folder.path()
     }
 
-    /// Starts the agent. Must be called inside a tokio runtime.
+    /// Starts the agent. Must be called inside a tokio runtime. It inherits no `AWSIOT_TUNNEL_*`, no `RUST_LOG`, no
+    /// proxy, and nothing of a service manager around the test.
     ///
     /// # Errors
     /// When the binary cannot be started.
-    pub fn start(self) -> io::Result<Agent> {
+    pub fn start(&self) -> io::Result<Agent> {
         Agent::spawn(self)
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -26,7 +27,7 @@ pub struct Agent {
     child: Child,
     pid: i32,
     log: Journal<String>,
-    folder: Folder,
+    folder: Arc<Folder>,
 }
 
 impl Agent {
@@ -43,18 +44,10 @@ impl Agent {
         AgentBuilder::for_tunnel(binary, service, tunnel, routes)?.start()
     }
 
-    pub(super) fn spawn(builder: AgentBuilder) -> io::Result<Self> {
-        let mut command = Command::new(&builder.binary);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("AWSIOT_TUNNEL_") || text == "RUST_LOG" {
-                command.env_remove(&name);
-            }
-        }
+    pub(super) fn spawn(builder: &AgentBuilder) -> io::Result<Self> {
+        let mut command = command(builder);
         command
             .args(&builder.arguments)
-            .envs(builder.environment)
-            .current_dir(builder.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -81,7 +74,7 @@ impl Agent {
             child,
             pid,
             log,
-            folder: builder.folder,
+            folder: Arc::clone(&builder.folder),
         })
     }
 
@@ -153,6 +146,16 @@ impl Agent {
             return Err(io::Error::other("the agent has exited"));
         }
         kill(Pid::from_raw(self.pid), signal).map_err(io::Error::from)
+    }
+
+    /// Ends it as the system's out-of-memory killer would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// Waits for its exit and gives the code.
@@ -283,7 +286,43 @@ impl fmt::Debug for Agent {
     }
 }
 
-async fn follow(output: impl AsyncRead + Unpin, log: Journal<String>) {
+/// What a machine around the test may have set, and what would change an agent: names, or their beginnings.
+const FOREIGN: [&str; 8] = [
+    "AWSIOT_TUNNEL_",
+    "RUST_LOG",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "NOTIFY_SOCKET",
+    "JOURNAL_STREAM",
+];
+
+/// The binary in the builder's folder and environment, behind its wrapper, without arguments.
+pub(super) fn command(builder: &AgentBuilder) -> Command {
+    let mut command = match builder.wrapper.split_first() {
+        None => Command::new(&builder.binary),
+        Some((first, others)) => {
+            let mut command = Command::new(first);
+            command.args(others).arg(&builder.binary);
+            command
+        }
+    };
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if FOREIGN.iter().any(|foreign| text.starts_with(foreign)) {
+            command.env_remove(&name);
+        }
+    }
+    let environment = builder.environment.iter();
+    command
+        .envs(environment.map(|(name, value)| (name, value)))
+        .current_dir(builder.folder.path());
+    command
+}
+
+/// Reads lines into a log until there are no more.
+pub(crate) async fn follow(output: impl AsyncRead + Unpin, log: Journal<String>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     // An agent that writes no UTF-8 is still worth reading.

@@ -119,7 +119,7 @@ impl Hub {
         let owns = |tunnel: &&Arc<TunnelState>| {
             [Mode::Source, Mode::Destination]
                 .into_iter()
-                .any(|mode| tunnel.place(mode).token == token)
+                .any(|mode| tunnel.place(mode).token() == token)
         };
         tunnels.iter().find(owns).cloned()
     }

@@ -38,12 +38,20 @@ impl Tunnel {
         };
         Self {
             id: state.id,
-            source_token: state.place(Mode::Source).token.clone(),
-            destination_token: state.place(Mode::Destination).token.clone(),
+            source_token: state.place(Mode::Source).token(),
+            destination_token: state.place(Mode::Destination).token(),
             source: side(Mode::Source),
             destination: side(Mode::Destination),
             state,
         }
+    }
+
+    /// `RotateTunnelAccessToken` for one side: its old token is worth nothing any more, a connection that is there
+    /// stays. Gives the tunnel with the new token; other handles keep showing the old one.
+    #[must_use]
+    pub fn rotate(&self, mode: Mode) -> Self {
+        self.state.place(mode).rotate();
+        Self::new(Arc::clone(&self.state))
     }
 
     /// The services it was opened with.

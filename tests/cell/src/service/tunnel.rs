@@ -83,14 +83,14 @@ impl Counters {
 /// What belongs to one side whether it is connected or not.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) token: String,
     pub(super) switches: watch::Sender<Switches>,
     pub(super) counters: Counters,
     state: Mutex<PlaceState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PlaceState {
+    token: String,
     used: Use,
     refusals: VecDeque<Refusal>,
     seat: Option<Seat>,
@@ -99,11 +99,27 @@ struct PlaceState {
 impl Place {
     fn new() -> Self {
         Self {
-            token: token::access_token(),
             switches: watch::Sender::default(),
             counters: Counters::default(),
-            state: Mutex::default(),
+            state: Mutex::new(PlaceState {
+                token: token::access_token(),
+                used: Use::default(),
+                refusals: VecDeque::new(),
+                seat: None,
+            }),
         }
+    }
+
+    /// The token that is good now.
+    pub(super) fn token(&self) -> String {
+        self.state().token.clone()
+    }
+
+    /// Makes a new token that nobody has used; the old one is forgotten.
+    pub(super) fn rotate(&self) {
+        let mut state = self.state();
+        state.token = token::access_token();
+        state.used = Use::Fresh;
     }
 
     pub(super) fn seat(&self) -> Option<Seat> {
@@ -179,7 +195,7 @@ impl TunnelState {
         let mode = request.mode;
         let refuse = |reason: &str| Verdict::Refuse(Refused::new(403, Some(mode), reason));
         let place = self.place(mode);
-        if request.access_token != place.token {
+        if request.access_token != place.token() {
             return refuse("Access token does not belong to this local-proxy-mode");
         }
         if self.shared().closed {

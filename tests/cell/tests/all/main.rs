@@ -1,7 +1,9 @@
 //! The cell against itself: a strict service is only worth something if it is known to be strict.
 
 mod agent;
+mod gateway;
 mod handshake;
+mod mosquitto;
 mod reference;
 mod routing;
 mod source;
