@@ -19,10 +19,12 @@ const MASK: u8 = b'*';
 /// Flags whose value is a token.
 const FLAGS: [(&[u8], &[u8]); 2] = [(b"-t", b"--access-token"), (b"-i", b"--client-token")];
 
-/// Variables that hold a token.
-const VARIABLES: [&[u8]; 2] = [
+/// Variables that hold a token, or may hold a proxy's password.
+const VARIABLES: [&[u8]; 4] = [
     b"AWSIOT_TUNNEL_ACCESS_TOKEN=",
     b"AWSIOT_TUNNEL_CLIENT_TOKEN=",
+    b"HTTPS_PROXY=",
+    b"https_proxy=",
 ];
 
 /// Why the tokens could not be wiped; they stay visible to other users of the machine.

@@ -93,6 +93,27 @@ pub const PEM_ENTRIES_MAX: usize = 1024;
 /// Certificates all together; 500 are about 1 MiB of memory.
 pub const CERTIFICATES_MAX: usize = 500;
 
+/// Certificates that lead from the device's own to its authority, with both. Real chains have 1 to 4.
+pub const CHAIN_MAX: usize = 8;
+
+/// Bytes of the PEM file of a private key. One of RSA with 8192 bits has 6.4 KiB.
+pub const DEVICE_KEY_MAX: usize = 16 * 1024;
+
+/// Bytes of the percent-encoded credentials of a proxy.
+pub const PROXY_LOGIN_MAX: usize = 512;
+
+/// Entries of the hosts that are reached without the proxy.
+pub const EXCEPTS_MAX: usize = 128;
+
+/// Time windows of the access to the cell.
+pub const WINDOWS_MAX: usize = 32;
+
+/// Bytes of a path in the configuration. Source: `PATH_MAX` of Linux, without its NUL.
+pub const PATH_BYTES_MAX: usize = 4095;
+
+/// Bytes of the runtime folder: the socket in it must fit into an address of Linux (`sun_path`, 107 bytes).
+pub const RUNTIME_FOLDER_MAX: usize = 107 - "/cellgate.sock".len();
+
 /// Bytes of a client token. Source: docs/SECURITY.md of the reference, `^[a-zA-Z0-9-]{32,128}$`.
 pub const CLIENT_TOKEN_BYTES: RangeInclusive<usize> = 32..=128;
 
@@ -116,6 +137,10 @@ pub const STALL_BOUNDS: RangeInclusive<Duration> =
 /// The idle time of a route. A tunnel of AWS lives for 12 hours.
 pub const IDLE_BOUNDS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
+/// The greatest age of a connection. A tunnel of AWS lives for 12 hours.
+pub const SESSION_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// Bytes of the command line or of the environment that are looked through for tokens. Source: `ARG_MAX`, the
 /// kernel's bound for both together with the usual stack of 8 MiB.

@@ -164,6 +164,55 @@ impl<'t> Table<'t> {
         None
     }
 
+    /// A list of at most `most` texts, each with its place; a wrong item is a fault of its own.
+    pub(super) fn texts(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        most: usize,
+        faults: &mut Faults,
+    ) -> Vec<(String, Place)> {
+        let Some((place, value)) = self.take(key) else {
+            return Vec::new();
+        };
+        let got = described(&value);
+        let DeValue::Array(items) = value else {
+            let advice = format!("write {key} = [\"{example}\"]");
+            faults.add(Misfit::new(got, "a list of texts", advice).at(place));
+            return Vec::new();
+        };
+        if items.len() > most {
+            let got = format!("a list of {}", items.len());
+            let expected = format!("at most {most}");
+            faults.add(Misfit::new(got, expected, "keep those that are needed").at(place));
+            return Vec::new();
+        }
+        let mut texts = Vec::new();
+        for item in items {
+            let line = line_of(self.source.text.as_bytes(), item.span().start);
+            let place = self.place_at(key, line);
+            let got = described(item.get_ref());
+            if let DeValue::String(text) = item.into_inner() {
+                texts.push((text.into_owned(), place));
+            } else {
+                let advice = format!("write for example \"{example}\"");
+                faults.add(Misfit::new(got, "text in quotation marks", advice).at(place));
+            }
+        }
+        texts
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&mut self, key: &'static str, faults: &mut Faults) -> Option<bool> {
+        let (place, value) = self.take(key)?;
+        if let DeValue::Boolean(truth) = value {
+            return Some(truth);
+        }
+        let advice = format!("write {key} = true or {key} = false, without quotation marks");
+        faults.add(Misfit::new(described(&value), "true or false", advice).at(place));
+        None
+    }
+
     /// A whole number within `bounds`.
     pub(super) fn number(
         &mut self,
@@ -219,6 +268,11 @@ impl<'t> Table<'t> {
     /// Where the table stands.
     pub(super) fn place(&self) -> Place {
         Place::line(self.source.path, self.line, self.name.trim_end_matches('.'))
+    }
+
+    /// The place of a key that is there and not yet taken.
+    pub(super) fn place_of_key(&self, key: &str) -> Option<Place> {
+        Some(self.place_at(key, self.line_of_key(key)?))
     }
 
     /// The place of a key that the table lacks.
@@ -313,6 +367,8 @@ impl<'t> Table<'t> {
 /// A value of the wrong type, with its content where it is short.
 fn described(value: &DeValue<'_>) -> String {
     match value {
+        // It may be the URL of a proxy, with its password.
+        DeValue::String(text) if text.contains('@') => "a text (not shown) with \"@\"".to_owned(),
         DeValue::String(text) => format!("the text {}", quoted(text)),
         // The parser lets odd characters pass in a number.
         DeValue::Integer(number) => format!("the number {}", unquoted(&number.to_string())),

@@ -35,6 +35,14 @@ impl Endpoint {
         }
     }
 
+    /// The region of an endpoint of AWS IoT, `….iot.REGION.amazonaws.com` or `….cn`.
+    pub(super) fn region(&self) -> Option<Region> {
+        let host = self.host.strip_suffix(".cn").unwrap_or(&self.host);
+        let (rest, region) = host.strip_suffix(".amazonaws.com")?.rsplit_once('.')?;
+        rest.strip_suffix(".iot")?;
+        Region::new(region)
+    }
+
     /// The endpoint of the region that the owner wrote.
     pub(super) fn of_region(region: &str) -> Result<Endpoint, Misfit> {
         let known = Region::new(region).ok_or_else(|| {
@@ -49,23 +57,25 @@ impl Endpoint {
 
     /// An endpoint as the owner wrote it: a host, and a port if it is not 443.
     pub(super) fn parse(text: &str) -> Result<Endpoint, Misfit> {
+        Endpoint::parse_or(text, SERVICE_PORT)
+    }
+
+    /// The same with another port where none is written.
+    pub(super) fn parse_or(text: &str, usual: u16) -> Result<Endpoint, Misfit> {
+        let expected = format!("a host, and a port if it is not {usual}");
         if text.contains('/') {
             return Err(Misfit::new(
                 quoted(text),
-                "a host, and a port if it is not 443",
+                expected,
                 "leave out the scheme and the path: cellgate adds them",
             ));
         }
         let (host, port) = match split_port(text) {
             Some((host, port)) => (host, port?),
-            None => (text, SERVICE_PORT),
+            None => (text, usual),
         };
         let host = Host::parse(host).map_err(|fault| {
-            Misfit::new(
-                format!("{} ({fault})", quoted(text)),
-                "a host, and a port if it is not 443",
-                ADVICE,
-            )
+            Misfit::new(format!("{} ({fault})", quoted(text)), expected, ADVICE)
         })?;
         Ok(Endpoint {
             host: match host {
@@ -98,6 +108,22 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// The endpoint that the owner wrote.
+    pub(super) fn fixed(endpoint: Endpoint) -> Endpoints {
+        Endpoints {
+            fixed: Some(endpoint),
+            usual: None,
+        }
+    }
+
+    /// The endpoint of a region, from which a notification may lead away.
+    pub(super) fn usual(endpoint: Endpoint) -> Endpoints {
+        Endpoints {
+            fixed: None,
+            usual: Some(endpoint),
+        }
+    }
+
     /// For a tunnel whose notification names `region`.
     pub fn choose(&self, region: Option<&Region>) -> Option<Endpoint> {
         let fixed = self.fixed.clone();
@@ -115,8 +141,8 @@ pub(super) enum Given {
     Nothing,
     /// Something that is wrong, and is a fault already.
     Broken,
-    /// This one.
-    Endpoint(Endpoint, Place),
+    /// One of them, and where it was written.
+    Named(Endpoints, Place),
 }
 
 /// The endpoint of one level, from its endpoint or its region; both at once is a fault.
@@ -127,8 +153,8 @@ pub(super) fn choose(
 ) -> Given {
     let (parsed, place) = match (endpoint, region) {
         (None, None) => return Given::Nothing,
-        (Some((text, place)), None) => (Endpoint::parse(&text), place),
-        (None, Some((text, place))) => (Endpoint::of_region(&text), place),
+        (Some((text, place)), None) => (Endpoint::parse(&text).map(Endpoints::fixed), place),
+        (None, Some((text, place))) => (Endpoint::of_region(&text).map(Endpoints::usual), place),
         (Some((_, first)), Some((_, second))) => {
             let both = Misfit::new(
                 format!("an endpoint ({first}) and a region"),
@@ -140,7 +166,7 @@ pub(super) fn choose(
         }
     };
     match faults.keep(place.clone(), parsed) {
-        Some(endpoint) => Given::Endpoint(endpoint, place),
+        Some(endpoints) => Given::Named(endpoints, place),
         None => Given::Broken,
     }
 }

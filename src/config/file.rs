@@ -1,20 +1,22 @@
-//! `cellgate.toml`: its keys, each checked.
+//! `cellgate.toml`: its tables, each read by a module of its own.
 
-use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use super::access::{self, Access};
 use super::document::{self, Table};
 use super::endpoint::{Given, choose};
-use super::fault::{Faults, Misfit, Place, Warning, quoted};
-use super::reading;
+use super::fault::{Faults, Misfit, Place, Warning, shown};
+use super::notify::{self, Notify};
+use super::paths::{self, Paths};
+use super::places::{self, Places};
+use super::proxy::{self, Proxy};
+use super::reading::{self, is_open_to_all};
 use super::roots;
-use super::route::{CONNECTIONS_MAX, Route, Source, check_name};
-use super::target::Target;
-use crate::limits::{IDLE_BOUNDS, ROUTES_MAX, STALL_BOUNDS};
+use super::route::{Route, check_name};
+use super::routes;
 
 /// The file that is read when the command line names neither a file nor targets.
 pub(super) const DEFAULT_FILE: &str = "/etc/cellgate/cellgate.toml";
@@ -30,6 +32,17 @@ pub(super) struct Content {
     pub(super) routes: Vec<Route>,
     /// The names of all routes.
     pub(super) names: Vec<String>,
+    /// What connections of routes without a session of their own may take.
+    pub(super) session: Option<Duration>,
+    /// `[notify]` is there, whole or not.
+    pub(super) has_notify: bool,
+    pub(super) notify: Option<Notify>,
+    pub(super) proxy: Option<Proxy>,
+    /// Where `[proxy]` is, whole or not.
+    pub(super) proxy_place: Option<Place>,
+    pub(super) access: Access,
+    pub(super) places: Places,
+    pub(super) paths: Paths,
     /// Its syntax is broken, so that what seems to be missing may be there.
     pub(super) broken: bool,
 }
@@ -53,6 +66,7 @@ pub(super) fn parse(
 ) -> Content {
     let mut content = Content::default();
     let mut root = document::parse(path, text, faults);
+    let has_thing = root.has("thing");
     if let Some((thing, place)) = root.text("thing", "cell-0042", faults) {
         let checked = check_name("thing name", &thing);
         content.thing = faults.keep(place, checked).map(|()| thing);
@@ -65,7 +79,29 @@ pub(super) fn parse(
         read_tunnel(tunnel, &mut content, faults, warnings);
     }
     if let Some(routes) = root.table("routes", faults) {
-        read_routes(routes, &mut content, faults);
+        routes::read(routes, &mut content, faults);
+    }
+    content.has_notify = root.has("notify");
+    let place = root.place_of_key("notify");
+    if let Some(notify) = root.table("notify", faults) {
+        content.notify = notify::read(notify, faults, warnings);
+    }
+    if let (Some(place), false, true) = (place, has_thing, root.is_certain()) {
+        faults.add(missing_thing().at(place));
+    }
+    if let Some(table) = root.table("proxy", faults) {
+        content.proxy_place = Some(table.place());
+        content.proxy = proxy::read(table, faults);
+        warn_of_password(path, content.proxy.as_ref(), warnings);
+    }
+    if let Some(access) = root.table("access", faults) {
+        (content.access, content.session) = access::read(access, faults);
+    }
+    if let Some(places) = root.table("places", faults) {
+        content.places = places::read(places, faults);
+    }
+    if let Some(paths) = root.table("paths", faults) {
+        content.paths = paths::read(paths, faults);
     }
     content.broken = !root.is_certain();
     root.finish(faults);
@@ -91,84 +127,19 @@ fn read_tunnel(
     table.finish(faults);
 }
 
-fn read_routes(table: Table<'_>, content: &mut Content, faults: &mut Faults) {
-    let place = table.place();
-    let tables = table.tables(faults);
-    if tables.len() > ROUTES_MAX {
-        faults.add(too_many(tables.len()).at(place));
-    }
-    for (name, place, table) in tables {
-        content.names.push(name.clone());
-        let named = faults.keep(place, check_name("service ID", &name));
-        let route = read_route(table, name, faults);
-        content.routes.extend(named.and(route));
-    }
-}
-
-/// The fault of a number of routes past [`ROUTES_MAX`].
-pub(super) fn too_many(routes: usize) -> Misfit {
+fn missing_thing() -> Misfit {
     Misfit::new(
-        format!("{routes} routes"),
-        format!("at most {ROUTES_MAX}"),
-        "delete those that no tunnel uses",
+        "no thing",
+        "the name of the thing whose notifications are meant",
+        "write thing = \"cell-0042\" at the top of the file",
     )
 }
 
-fn read_route(mut table: Table<'_>, name: String, faults: &mut Faults) -> Option<Route> {
-    if !table.has("target") && table.is_certain() {
-        faults.add(missing_target().at(table.place_of("target")));
+fn warn_of_password(path: &Path, proxy: Option<&Proxy>, warnings: &mut Vec<Warning>) {
+    if proxy.is_some_and(|proxy| proxy.login.is_some()) && is_open_to_all(path) {
+        warnings.push(Warning::new(format!(
+            "{}: every user of this machine can read the proxy's password; `chmod o-rwx` the file",
+            shown(path)
+        )));
     }
-    let target = table
-        .text("target", "192.168.0.2:23", faults)
-        .and_then(|(text, place)| faults.keep(place, Target::parse(&text)));
-    let connections = table.number("connections", 1..=u32::from(CONNECTIONS_MAX), faults);
-    let stall = duration(&mut table, "stall", "10s", STALL_BOUNDS, faults);
-    let idle = duration(&mut table, "idle", "8h", IDLE_BOUNDS, faults);
-    let pace = table.number("pace", 1..=u32::MAX, faults);
-    let source = table
-        .text("source", "eth1", faults)
-        .and_then(|(text, place)| faults.keep(place, Source::parse(&text)));
-    table.finish(faults);
-
-    let mut route = Route::to(name, target?);
-    if let Some(connections) = connections.and_then(|number| u16::try_from(number).ok()) {
-        route.connections = connections;
-    }
-    route.stall = stall.unwrap_or(route.stall);
-    route.idle = idle;
-    route.pace = pace.and_then(NonZeroU32::new);
-    route.source = source;
-    Some(route)
-}
-
-fn missing_target() -> Misfit {
-    Misfit::new(
-        "nothing",
-        "the address of the controller",
-        "write target = \"192.168.0.2:23\"",
-    )
-}
-
-fn duration(
-    table: &mut Table<'_>,
-    key: &'static str,
-    example: &str,
-    bounds: RangeInclusive<Duration>,
-    faults: &mut Faults,
-) -> Option<Duration> {
-    let (text, place) = table.text(key, example, faults)?;
-    let parsed = match humantime::parse_duration(&text) {
-        Ok(duration) if bounds.contains(&duration) => Ok(duration),
-        Ok(_) | Err(_) => {
-            let (least, most) = bounds.into_inner();
-            let least = humantime::format_duration(least);
-            let most = humantime::format_duration(most);
-            Err(Misfit::new(
-                quoted(&text),
-                format!("a duration from {least} to {most}"),
-                format!("write a number with its unit, for example {key} = \"{example}\""),
-            ))
-        }
-    };
-    faults.keep(place, parsed)
 }

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Faults, Misfit, Place, Warning, quoted, shown, shown_key};
-use super::file::too_many;
 use super::mapping::parse_pair;
 use super::reading;
 use super::route::Route;
+use super::routes::too_many;
 use crate::limits::{MAP_DEPTH_MAX, MAP_ENTRIES_MAX, ROUTES_MAX};
 
 /// Reads every regular file below `folder`.

@@ -6,28 +6,42 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
-use super::access::Access;
+use zeroize::Zeroizing;
+
 use super::endpoint::{Endpoint, Endpoints, Given, choose};
 use super::fault::{Faults, Misfit, Place, Warning, quoted};
 use super::file::{self, Content, DEFAULT_FILE};
 use super::flags::{self, Command, Flag, Flags};
 use super::mapping;
 use super::origin::{Origin, RoutesFrom};
-use super::paths::Paths;
-use super::places::Places;
+use super::paths::RUNTIME;
+use super::proxy::{self, Proxy};
 use super::route::{Routes, Source};
 use super::token::{ClientToken, parse_access_token};
 use super::{Config, Start, help, roots};
 use crate::secret::Secret;
 
-/// The environment variables of the reference.
+/// The variables of the reference.
 const ACCESS_TOKEN: &str = "AWSIOT_TUNNEL_ACCESS_TOKEN";
 const CLIENT_TOKEN: &str = "AWSIOT_TUNNEL_CLIENT_TOKEN";
 const ENDPOINT: &str = "AWSIOT_TUNNEL_ENDPOINT";
 const REGION: &str = "AWSIOT_TUNNEL_REGION";
 
+/// The variables of every program that knows proxies; the first that is set goes before the other.
+const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+const EXCEPTS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
 /// Every variable that [`Config::load`] asks for.
-pub const VARIABLES: [&str; 4] = [ACCESS_TOKEN, CLIENT_TOKEN, ENDPOINT, REGION];
+pub const VARIABLES: [&str; 8] = [
+    ACCESS_TOKEN,
+    CLIENT_TOKEN,
+    ENDPOINT,
+    REGION,
+    PROXIES[0],
+    PROXIES[1],
+    EXCEPTS[0],
+    EXCEPTS[1],
+];
 
 impl Config {
     /// Reads everything. `args` is the command line without the program's name; `env` gives the value
@@ -99,25 +113,43 @@ struct Loader<'e> {
     warnings: Vec<Warning>,
 }
 
+/// The access token, as far as flags and environment go.
+enum Token {
+    /// None, and none is needed.
+    Nothing,
+    /// A fault.
+    Broken,
+    /// This one.
+    Given(Secret),
+}
+
 impl Loader<'_> {
     fn config(&mut self) -> Option<(Config, Option<Secret>)> {
         self.check_mode();
         let log_level = self.log_level();
         let bind = self.bind();
         let mut extra_roots = self.capath();
-        let access_token = self.access_token();
-        let client_token = self.client_token();
         let from_flags = self.endpoint_of_flags();
-
         let file = self.file();
+        let token = self.access_token(file.is_some());
+        let client_token = self.client_token(&token);
+
         let mut content = match &file {
             Some(path) => file::read(path, &mut self.faults, &mut self.warnings),
             None => Content::default(),
         };
         let from_file = std::mem::take(&mut content.endpoint);
-        let endpoint = self.endpoint([from_flags, from_file], content.broken);
+        let endpoints = self.endpoints([from_flags, from_file], &content, &token);
+        let proxy = self.proxy(&mut content);
         extra_roots.append(&mut content.extra_roots);
         let thing = content.thing.take();
+        let notify = content.notify.take();
+        let access = std::mem::take(&mut content.access);
+        let places = content.places;
+        let mut paths = std::mem::take(&mut content.paths);
+        if paths.runtime.is_none() && (content.has_notify || matches!(token, Token::Nothing)) {
+            paths.runtime = Some(PathBuf::from(RUNTIME));
+        }
         let routes_from = self.routes_from(file.as_deref());
 
         let origin = Origin {
@@ -127,23 +159,25 @@ impl Loader<'_> {
         let routes = origin.routes(content, &mut self.faults, &mut self.warnings);
         let config = Config {
             thing,
-            endpoints: Endpoints {
-                fixed: Some(endpoint?),
-                usual: None,
-            },
+            endpoints: endpoints?,
             extra_roots,
             routes: routes?,
             client_token,
-            notify: None,
-            proxy: None,
-            access: Access::default(),
-            places: Places::default(),
-            paths: Paths::default(),
+            notify,
+            proxy,
+            access,
+            places,
+            paths,
             log_level,
             file,
             origin,
         };
-        Some((config, Some(access_token?)))
+        let access_token = match token {
+            Token::Nothing => None,
+            Token::Broken => return None,
+            Token::Given(token) => Some(token),
+        };
+        Some((config, access_token))
     }
 
     fn check_mode(&mut self) {
@@ -205,36 +239,50 @@ impl Loader<'_> {
         }
     }
 
-    fn access_token(&mut self) -> Option<Secret> {
-        if let Some((text, place)) = self.flags.text(Flag::AccessToken, &mut self.faults) {
+    /// Without a file there is nothing but the tunnel of this token to live for.
+    fn access_token(&mut self, has_file: bool) -> Token {
+        let flag = self.flags.text(Flag::AccessToken, &mut self.faults);
+        if let Some((_, place)) = &flag {
             self.warnings.push(Warning::new(format!(
                 "{place}: the access token was visible to every user of this machine until now; \
                  prefer the variable {ACCESS_TOKEN}"
             )));
-            return self
-                .faults
-                .keep(place, parse_access_token(Secret::new(text)));
         }
-        if let Some((text, place)) = self.variable(ACCESS_TOKEN) {
-            return self
-                .faults
-                .keep(place, parse_access_token(Secret::new(text)));
+        if let Some((text, place)) = flag.or_else(|| self.variable(ACCESS_TOKEN)) {
+            let parsed = parse_access_token(Secret::new(text));
+            let token = self.faults.keep(place, parsed);
+            return token.map_or(Token::Broken, Token::Given);
         }
         let places = [Flag::AccessToken.place(), Place::Variable(ACCESS_TOKEN)];
-        if !places.iter().any(|place| self.faults.concern(place)) {
+        if places.iter().any(|place| self.faults.concern(place)) {
+            return Token::Broken;
+        }
+        if has_file {
+            return Token::Nothing;
+        }
+        // A --config without its file is a fault already.
+        if !self.faults.concern(&Flag::Config.place()) {
             let misfit = Misfit::new(
                 "no access token",
                 "the destination access token of the tunnel",
-                format!("set the variable {ACCESS_TOKEN}, or give -t"),
+                format!(
+                    "set the variable {ACCESS_TOKEN}, or give -t; \
+                     a service that waits for tunnels needs --config FILE"
+                ),
             );
             self.faults.add(misfit.at(Place::Whole));
         }
-        None
+        Token::Broken
     }
 
-    fn client_token(&mut self) -> Option<ClientToken> {
+    fn client_token(&mut self, access_token: &Token) -> Option<ClientToken> {
         let flag = self.flags.text(Flag::ClientToken, &mut self.faults);
         let (text, place) = flag.or_else(|| self.variable(CLIENT_TOKEN))?;
+        if matches!(access_token, Token::Nothing) {
+            self.warnings.push(Warning::new(format!(
+                "{place} is not used: it belongs to an access token, and none is given"
+            )));
+        }
         self.faults
             .keep(place, ClientToken::parse(Secret::new(text)))
     }
@@ -251,40 +299,71 @@ impl Loader<'_> {
         given
     }
 
-    /// The endpoint of the highest level that names one: flags, file, environment.
-    fn endpoint(&mut self, levels: [Given; 2], file_is_broken: bool) -> Option<Endpoint> {
-        let mut chosen: Option<(Endpoint, Place)> = None;
+    /// What the highest level that names an endpoint or a region says: flags, file, environment. Where none
+    /// does, the broker's region is the tunnels' as well.
+    fn endpoints(
+        &mut self,
+        levels: [Given; 2],
+        file: &Content,
+        token: &Token,
+    ) -> Option<Endpoints> {
+        let mut chosen: Option<(Endpoints, Place)> = None;
         for level in levels {
             match (level, &chosen) {
                 (Given::Nothing, _) => {}
                 (Given::Broken, _) => return None,
-                (Given::Endpoint(endpoint, place), None) => chosen = Some((endpoint, place)),
-                (Given::Endpoint(_, lower), Some((_, place))) => {
+                (Given::Named(endpoints, place), None) => chosen = Some((endpoints, place)),
+                (Given::Named(_, lower), Some((_, place))) => {
                     let text = format!("{lower} is not used: {place} goes before it");
                     self.warnings.push(Warning::new(text));
                 }
             }
         }
-        if let Some((endpoint, _)) = chosen {
-            return Some(endpoint);
+        if let Some((endpoints, _)) = chosen {
+            return Some(endpoints);
         }
         let endpoint = self.variable(ENDPOINT);
         let region = self.variable(REGION);
         match choose(endpoint, region, &mut self.faults) {
-            Given::Endpoint(endpoint, _) => Some(endpoint),
-            Given::Broken => None,
-            Given::Nothing => {
-                if !file_is_broken {
-                    let misfit = Misfit::new(
-                        "neither region nor endpoint",
-                        "one of them",
-                        "give -r, or region in [tunnel] of the file",
-                    );
-                    self.faults.add(misfit.at(Place::Whole));
-                }
-                None
-            }
+            Given::Named(endpoints, _) => return Some(endpoints),
+            Given::Broken => return None,
+            Given::Nothing => {}
         }
+        let broker = file.notify.as_ref().map(|notify| &notify.endpoint);
+        if let Some(region) = broker.and_then(Endpoint::region) {
+            return Some(Endpoints::usual(Endpoint::of(&region)));
+        }
+        // Notifications and hand-overs name the region of their tunnel.
+        if matches!(token, Token::Nothing) {
+            return Some(Endpoints::default());
+        }
+        if !file.broken && (broker.is_some() || !file.has_notify) {
+            let misfit = Misfit::new(
+                "neither region nor endpoint",
+                "one of them",
+                "give -r, or region in [tunnel] of the file",
+            );
+            self.faults.add(misfit.at(Place::Whole));
+        }
+        None
+    }
+
+    /// The proxy of the file, or else of the environment.
+    fn proxy(&mut self, file: &mut Content) -> Option<Proxy> {
+        let [upper, lower] = PROXIES.map(|name| {
+            let (url, place) = self.variable(name)?;
+            Some((Zeroizing::new(url), place))
+        });
+        let [no_upper, no_lower] = EXCEPTS.map(|name| self.variable(name));
+        let url = upper.or(lower);
+        if let Some(place) = &file.proxy_place {
+            if let Some((_, variable)) = url {
+                let text = format!("{variable} is not used: {place} goes before it");
+                self.warnings.push(Warning::new(text));
+            }
+            return file.proxy.take();
+        }
+        proxy::of_variables(url?, no_upper.or(no_lower), &mut self.faults)
     }
 
     /// The file to read: the one that was named, or the usual one if nothing says where to.

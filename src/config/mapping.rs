@@ -1,8 +1,8 @@
 //! The reference's way to say which service leads where: `svc=host:port,svc2=port`.
 
 use super::fault::{Faults, Misfit, Place, quoted};
-use super::file::too_many;
 use super::route::{Route, check_name};
+use super::routes::too_many;
 use super::target::Target;
 use crate::limits::ROUTES_MAX;
 

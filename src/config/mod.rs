@@ -6,12 +6,15 @@
 
 mod access;
 mod document;
+mod duration;
 mod endpoint;
+mod except;
 mod fault;
 mod file;
 mod flags;
 mod folder;
 mod help;
+mod identity;
 mod load;
 mod mapping;
 mod notify;
@@ -23,8 +26,10 @@ mod reading;
 mod region;
 mod roots;
 mod route;
+mod routes;
 mod target;
 mod token;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -36,18 +41,21 @@ use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
 
-pub use access::{Access, KeySwitch, Window};
+pub use access::{Access, KeySwitch};
 pub use endpoint::{Endpoint, Endpoints};
+pub use except::Except;
 pub use fault::{Fault, Faults, Place, Warning};
+pub use identity::Identity;
 pub use load::VARIABLES;
-pub use notify::{Identity, Notify};
-pub use paths::Paths;
+pub use notify::Notify;
+pub use paths::{Paths, runtime_folder};
 pub use places::Places;
-pub use proxy::{Except, Proxy};
+pub use proxy::Proxy;
 pub use region::Region;
 pub use route::{Route, Routes, Source};
 pub use target::{Host, Target};
 pub use token::ClientToken;
+pub use window::Window;
 
 /// What the agent is to do, checked.
 #[derive(Debug)]

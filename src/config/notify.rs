@@ -1,15 +1,20 @@
-//! `[notify]`: the MQTT broker that tells of tunnels, and who the gateway is there.
+//! `[notify]`: the MQTT broker that tells of tunnels.
 
-use std::fmt;
+use std::path::PathBuf;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 
+use super::document::Table;
 use super::endpoint::Endpoint;
+use super::fault::{Faults, Misfit, Place, Warning};
+use super::identity::{self, Identity};
+use super::roots;
+use super::target::split_port;
 
-/// Where notifications come from.
+/// Where notifications come from. `thing` of the configuration is then never missing.
 #[derive(Debug)]
 pub struct Notify {
-    /// The broker; its port is 8883, or 443 with the ALPN name of AWS.
+    /// The broker. On port 443 it is spoken to by the ALPN name `x-amzn-mqtt-ca`.
     pub endpoint: Endpoint,
     /// The device certificate and its key.
     pub identity: Identity,
@@ -17,16 +22,99 @@ pub struct Notify {
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
-/// A device certificate and its key, which belong together.
-pub struct Identity {
-    /// The device's own certificate first, then those that lead to its authority.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// The key of the first.
-    pub key: PrivateKeyDer<'static>,
+/// What `[notify]` says.
+pub(super) fn read(
+    mut table: Table<'_>,
+    faults: &mut Faults,
+    warnings: &mut Vec<Warning>,
+) -> Option<Notify> {
+    let certain = table.is_certain();
+    for (key, expected, advice) in REQUIRED {
+        if certain && !table.has(key) {
+            let misfit = Misfit::new("nothing", expected, advice);
+            faults.add(misfit.at(table.place_of(key)));
+        }
+    }
+    let endpoint = table
+        .text("endpoint", "abc-ats.iot.eu-central-1.amazonaws.com", faults)
+        .and_then(|(text, place)| {
+            let parsed = Endpoint::parse_or(&text, MQTT_PORT);
+            let endpoint = faults.keep(place.clone(), parsed)?;
+            Some((endpoint, split_port(&text).is_some(), place))
+        });
+    let port = port(&mut table, faults);
+    let mut file = |key, faults: &mut Faults| {
+        let (text, place) = table.text(key, "/etc/cellgate/device.pem.crt", faults)?;
+        Some((PathBuf::from(text), place))
+    };
+    let certificate = file("certificate", faults);
+    let key = file("key", faults);
+    let ca = file("ca", faults);
+    let identity = identity::read(certificate, key, faults, warnings);
+    let extra_roots = match ca {
+        Some((path, place)) => roots::read(&path, &place, faults, warnings),
+        None => Vec::new(),
+    };
+    table.finish(faults);
+    let (mut endpoint, has_port, place) = endpoint?;
+    match port {
+        Some((_, second)) if has_port => {
+            let misfit = Misfit::new(
+                format!("a port ({second}) beside the one in the endpoint"),
+                "one of them",
+                "leave the port out of the endpoint",
+            );
+            faults.add(misfit.at(place));
+        }
+        Some((port, _)) => endpoint.port = port,
+        None => {}
+    }
+    Some(Notify {
+        endpoint,
+        identity: identity?,
+        extra_roots,
+    })
 }
 
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<identity>")
+/// The port of MQTT over TLS, and the one that most networks let out.
+const MQTT_PORT: u16 = 8883;
+const ALPN_PORT: u16 = 443;
+
+const REQUIRED: [(&str, &str, &str); 3] = [
+    (
+        "endpoint",
+        "the device data endpoint of the AWS account",
+        "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` shows it",
+    ),
+    (
+        "certificate",
+        "the device certificate, in PEM",
+        "write certificate = \"/etc/cellgate/device.pem.crt\"",
+    ),
+    (
+        "key",
+        "the private key of the device certificate, in PEM",
+        "write key = \"/etc/cellgate/device.pem.key\"",
+    ),
+];
+
+fn port(table: &mut Table<'_>, faults: &mut Faults) -> Option<(u16, Place)> {
+    let place = table.place_of_key("port")?;
+    let before = faults.len();
+    let port = table.number("port", 1..=u32::from(u16::MAX), faults);
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    match port {
+        Some(port) if port == MQTT_PORT || port == ALPN_PORT => Some((port, place)),
+        _ if faults.len() > before => None,
+        Some(port) => {
+            let misfit = Misfit::new(
+                format!("the number {port}"),
+                format!("{MQTT_PORT} or {ALPN_PORT}, on which AWS IoT speaks MQTT"),
+                "for a broker of your own write the port behind its endpoint, \"host:port\"",
+            );
+            faults.add(misfit.at(place));
+            None
+        }
+        None => None,
     }
 }

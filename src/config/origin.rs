@@ -48,7 +48,7 @@ impl Origin {
             RoutesFrom::Flag(mapping) => {
                 refuse_both(&Flag::Destination.place(), &file.names, faults);
                 match mapping {
-                    Mapping::Bare(target) => return self.bare(target, file.default, faults),
+                    Mapping::Bare(target) => return self.bare(target, file, faults),
                     Mapping::Named(routes) => (routes.clone(), names_of(routes)),
                 }
             }
@@ -67,8 +67,9 @@ impl Origin {
         {
             faults.add(dangling_default(default, &names).at(place.clone()));
         }
-        if let Some(bind) = &self.bind {
-            for route in &mut routes {
+        for route in &mut routes {
+            route.session = route.session.or(file.session);
+            if let Some(bind) = &self.bind {
                 route.source = Some(bind.clone());
             }
         }
@@ -77,16 +78,14 @@ impl Origin {
         Some(Routes::named(routes, default))
     }
 
-    fn bare(
-        &self,
-        target: &Target,
-        default: Option<(String, Place)>,
-        faults: &mut Faults,
-    ) -> Option<Routes> {
-        if let Some((name, place)) = default {
+    fn bare(&self, target: &Target, file: Content, faults: &mut Faults) -> Option<Routes> {
+        if let Some((name, place)) = file.default {
             faults.add(dangling_default(&name, &[]).at(place));
         }
-        Some(Routes::bare(target.clone(), self.bind.clone()))
+        let mut route = Route::to(String::new(), target.clone());
+        route.source = self.bind.clone();
+        route.session = file.session;
+        Some(Routes::bare(route))
     }
 }
 

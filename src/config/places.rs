@@ -1,5 +1,7 @@
 //! `[places]`: how much at once.
 
+use super::document::Table;
+use super::fault::Faults;
 use crate::limits;
 
 /// How much the gateway carries at once.
@@ -17,5 +19,22 @@ impl Default for Places {
             tunnels: limits::TUNNELS_MAX,
             connections: limits::CONNECTIONS_MAX,
         }
+    }
+}
+
+/// What `[places]` says.
+pub(super) fn read(mut table: Table<'_>, faults: &mut Faults) -> Places {
+    let mut number = |key, most: usize| {
+        let bounds = 1..=u32::try_from(most).unwrap_or(u32::MAX);
+        let number = table.number(key, bounds, faults);
+        number.and_then(|number| usize::try_from(number).ok())
+    };
+    let tunnels = number("tunnels", limits::TUNNELS_MAX);
+    let connections = number("connections", limits::CONNECTIONS_MAX);
+    table.finish(faults);
+    let all = Places::default();
+    Places {
+        tunnels: tunnels.unwrap_or(all.tunnels),
+        connections: connections.unwrap_or(all.connections),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::document::line_of;
@@ -26,7 +27,9 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Misfit> {
             format!("`ls -ld {}` shows what it is", shown(path)),
         ));
     }
-    let mut bytes = Vec::new();
+    // With room for all of it: growing would leave copies behind of what may be a key.
+    let room = usize::try_from(metadata.len()).unwrap_or(max).min(max);
+    let mut bytes = Vec::with_capacity(room + 1);
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
@@ -53,4 +56,10 @@ pub(super) fn read_text(path: &Path) -> Result<String, Misfit> {
             "save it again as UTF-8",
         )
     })
+}
+
+/// Whether others than the owner and the group of a file may read it.
+pub(super) fn is_open_to_all(path: &Path) -> bool {
+    const READ_BY_OTHERS: u32 = 0o004;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & READ_BY_OTHERS != 0)
 }

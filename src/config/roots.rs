@@ -157,7 +157,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Misfit> {
 }
 
 /// What is broken about a PEM section, without its content, which may be a key.
-fn reason_of(error: &pem::Error) -> String {
+pub(super) fn reason_of(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "its END line is missing".to_owned(),
         pem::Error::IllegalSectionStart { .. } => "its BEGIN line is broken".to_owned(),

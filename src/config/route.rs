@@ -119,9 +119,7 @@ impl Routes {
     }
 
     /// The bare route of `-d 22`.
-    pub(super) fn bare(target: Target, source: Option<Source>) -> Routes {
-        let mut route = Route::to(String::new(), target);
-        route.source = source;
+    pub(super) fn bare(route: Route) -> Routes {
         let route = Arc::new(route);
         Routes {
             named: Vec::new(),
