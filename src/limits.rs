@@ -142,6 +142,21 @@ pub const IDLE_BOUNDS: RangeInclusive<Duration> =
 pub const SESSION_BOUNDS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
+/// Addresses of one name that are tried. AWS gives 2 to 8.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// Bytes of the head of a proxy's answer to CONNECT. A login page's redirect has 1 KiB.
+pub const PROXY_HEAD_MAX: usize = 8 * 1024;
+
+/// Header lines of it.
+pub const PROXY_HEADERS_MAX: usize = 64;
+
+/// Bytes of resolv.conf that are read to name the DNS servers in the log.
+pub const RESOLV_CONF_MAX: u64 = 4096;
+
+/// DNS servers that are named. Source: `MAXNS` of resolv.conf(5), more are not asked.
+pub const NAMESERVERS_SHOWN: usize = 3;
+
 /// Bytes of the command line or of the environment that are looked through for tokens. Source: `ARG_MAX`, the
 /// kernel's bound for both together with the usual stack of 8 MiB.
 pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
@@ -152,8 +167,8 @@ pub const LOG_MESSAGE_MAX: usize = 1024;
 
 // ---- what the process needs -----------------------------------------------------------------
 
-/// Threads that resolve names, one for the service and one for the controllers.
-pub const RESOLVERS: usize = 2;
+/// Threads that resolve names: one for the service, one for the controllers, one for the broker.
+pub const RESOLVERS: usize = 3;
 
 /// Bytes of stack for each of them; the agent itself runs on the main thread alone.
 pub const RESOLVER_STACK: usize = 256 * 1024;
@@ -227,6 +242,13 @@ pub const DIAL_LIMIT: Duration = Duration::from_secs(30);
 /// TCP to one address of the service.
 pub const DIAL_ATTEMPT: Duration = Duration::from_secs(8);
 
+/// From the attempt at one address to the next beside it. Source: RFC 8305, 5.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// TLS to a proxy and its answer to CONNECT together. The proxy connects to the host in that time, perhaps to
+/// several addresses of it.
+pub const PROXY_LIMIT: Duration = Duration::from_secs(15);
+
 /// Time without a byte taken, after which a controller with bytes waiting is reset.
 pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -286,12 +308,12 @@ pub const TURNS_MAX: u32 = 32;
 // ---- what it comes to -----------------------------------------------------------------------
 
 /// Bytes one tunnel can hold: a WebSocket message in the read buffer, one in fragments and one being handed
-/// out, what lost links left behind, a frame cut across messages, the write buffers, TLS both ways, one
-/// upward read.
+/// out, what lost links left behind, a frame cut across messages, the write buffers, TLS both ways and once more to
+/// a proxy that is reached by TLS, one upward read.
 pub const TUNNEL_BUFFERS: usize = (3 + OVERFLOWS_MAX) * WEBSOCKET_MESSAGE_MAX
     + FRAME_MAX
     + LINK_WRITE_BUFFER_MAX
-    + 3 * TLS_BUFFER
+    + 2 * 3 * TLS_BUFFER
     + UPWARD_READ
     + LINK_READ_BUFFER;
 

@@ -16,6 +16,7 @@ use crate::ledger::tunnel::Came;
 use crate::ledger::{self, Ledger};
 use crate::limits::{ORDERS_MAX, POOL_BLOCKS};
 use crate::link::tls;
+use crate::link::way::Way;
 use crate::relay::gate::Gates;
 use crate::relay::pool::Pool;
 use crate::secret::Secret;
@@ -45,6 +46,7 @@ pub async fn run(mut config: Config, access_token: Option<Secret>) -> io::Result
             .choose(None)
             .ok_or_else(|| io::Error::other("no endpoint"))?,
         entry: ledger.open_tunnel(name, Came::CommandLine, None, Instant::now()),
+        way: Way::new(config.proxy.take(), &config.extra_roots).map_err(io::Error::other)?,
         tls: tls::client(&config.extra_roots).map_err(io::Error::other)?,
         access_token: Arc::new(access_token),
         client_token: Arc::new(client_token),

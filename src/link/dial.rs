@@ -1,14 +1,14 @@
-//! Reaching the service: name, TCP, TLS, WebSocket; and why it did not work.
+//! Reaching the service: the way to it, TLS, WebSocket; and why it did not work.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
@@ -17,14 +17,14 @@ use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
 
 use super::tls;
+use super::way::{ReachError, Reached, Way};
 use super::websocket::{Link, config};
 use crate::config::{ClientToken, Endpoint};
-use crate::limits::{DIAL_ATTEMPT, DIAL_LIMIT, LINK_UNSENT, PONG_LIMIT};
+use crate::limits::DIAL_LIMIT;
 use crate::protocol::handshake::{PATH, Refusal, headers};
 use crate::protocol::ids::Version;
-use crate::resolve::{self, ResolveError};
+use crate::resolve;
 use crate::secret::Secret;
-use crate::socket;
 
 /// Longest reason or channel ID of the service that is repeated in the log, in characters.
 const HEADER_SHOWN: usize = 128;
@@ -37,17 +37,30 @@ pub struct Dialled {
     pub version: Version,
     /// `channel-id`, which AWS support asks for.
     pub channel_id: Option<String>,
-    /// The service's address.
+    /// The other end of the TCP connection: the service, or the proxy.
     pub address: SocketAddr,
+    /// Our end of it.
+    pub local: SocketAddr,
+    /// A proxy stands between.
+    pub proxied: bool,
+}
+
+/// What a dialling waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Name, TCP, and the proxy.
+    Way,
+    /// The TLS handshake with the service.
+    Tls,
+    /// The service's answer to the WebSocket request.
+    WebSocket,
 }
 
 /// Why the service could not be reached.
 #[derive(Debug)]
 pub enum DialError {
-    /// The name has no address.
-    Resolve(ResolveError),
-    /// TCP failed, on the last address tried.
-    Tcp(SocketAddr, io::Error),
+    /// There is no way to it.
+    Reach(ReachError),
     /// TLS failed.
     Tls(io::Error),
     /// The service answered, but not with a WebSocket.
@@ -56,38 +69,36 @@ pub enum DialError {
     Handshake(tungstenite::Error),
     /// The endpoint is no name that TLS can check.
     Name,
-    /// All of it together took too long.
-    Timeout,
+    /// All of it together took too long; what was waited for last.
+    Timeout(Stage),
 }
 
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DialError::Resolve(error) => {
-                write!(f, "its name {error}; check the DNS server and the uplink")
-            }
-            DialError::Tcp(address, error) => write!(
-                f,
-                "no TCP connection to {address} ({error}); check the uplink and the firewall"
-            ),
-            DialError::Tls(error) => match error.get_ref().and_then(|e| e.downcast_ref()) {
-                Some(error) => write!(f, "TLS failed ({error}): {}", tls::advice(error)),
-                None => write!(
-                    f,
-                    "TLS failed ({error}); check what stands between us and it"
-                ),
-            },
+            DialError::Reach(error) => error.fmt(f),
+            DialError::Tls(error) => write!(f, "TLS failed: {}", tls::Failed(error)),
             DialError::Refused(refusal) => write!(f, "refused the WebSocket: {refusal}"),
             DialError::Handshake(error) => write!(
                 f,
                 "its answer was no WebSocket handshake ({error}); check the endpoint, and what answers in its place"
             ),
             DialError::Name => write!(f, "its name is not one that a certificate can carry"),
-            DialError::Timeout => write!(
-                f,
-                "no WebSocket within {} s; check the uplink",
-                DIAL_LIMIT.as_secs()
-            ),
+            DialError::Timeout(stage) => {
+                let waited_for = match stage {
+                    Stage::Way => "a way to it was not found",
+                    Stage::Tls => {
+                        "TCP is up, but the TLS handshake does not go on: large packets may get lost (MTU), or a \
+                         firewall holds it up"
+                    }
+                    Stage::WebSocket => "TLS is up, but nobody answers the WebSocket request",
+                };
+                let limit = DIAL_LIMIT.as_secs();
+                write!(
+                    f,
+                    "no WebSocket within {limit} s: {waited_for}; check the uplink"
+                )
+            }
         }
     }
 }
@@ -97,18 +108,30 @@ impl fmt::Display for DialError {
 /// # Errors
 /// At which stage it failed, and how.
 pub async fn dial(
+    way: &Way,
     endpoint: &Endpoint,
     tls: Arc<ClientConfig>,
     access_token: &Secret,
     client_token: &ClientToken,
 ) -> Result<Dialled, DialError> {
+    let stage = Cell::new(Stage::Way);
     let whole = async {
-        let (stream, address) = reach(endpoint).await?;
+        let Reached {
+            stream,
+            peer,
+            local,
+            proxied,
+        } = way
+            .reach(&resolve::SERVICE, endpoint)
+            .await
+            .map_err(DialError::Reach)?;
+        stage.set(Stage::Tls);
         let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| DialError::Name)?;
         let stream = TlsConnector::from(tls)
             .connect(name, stream)
             .await
             .map_err(DialError::Tls)?;
+        stage.set(Stage::WebSocket);
         let request = request(endpoint, access_token, client_token);
         let (socket, reply) = client_async_with_config(request, stream, Some(config()))
             .await
@@ -118,44 +141,14 @@ pub async fn dial(
             link: Link::new(socket),
             version,
             channel_id: shown(reply.headers(), "channel-id"),
-            address,
+            address: peer,
+            local,
+            proxied,
         })
     };
     timeout(DIAL_LIMIT, whole)
         .await
-        .unwrap_or(Err(DialError::Timeout))
-}
-
-async fn reach(endpoint: &Endpoint) -> Result<(TcpStream, SocketAddr), DialError> {
-    let mut last = DialError::Timeout;
-    for address in addresses(endpoint).await? {
-        let failed = match timeout(DIAL_ATTEMPT, connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => error,
-            Err(_) => io::ErrorKind::TimedOut.into(),
-        };
-        last = DialError::Tcp(address, failed);
-    }
-    Err(last)
-}
-
-async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, DialError> {
-    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
-        return Ok(vec![(ip, endpoint.port).into()]);
-    }
-    resolve::addresses(&resolve::SERVICE, &endpoint.host, endpoint.port)
-        .await
-        .map_err(DialError::Resolve)
-}
-
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket::tune(&socket, Some(PONG_LIMIT))?;
-    socket::bound_unsent(&socket, LINK_UNSENT)?;
-    socket.connect(address).await
+        .unwrap_or_else(|_| Err(DialError::Timeout(stage.get())))
 }
 
 fn request(endpoint: &Endpoint, access_token: &Secret, client_token: &ClientToken) -> Request<()> {

@@ -1,8 +1,15 @@
-//! The outgoing connection to the tunnelling service: resolve, TCP, TLS, WebSocket.
+//! The outgoing connection: resolve, TCP, proxy, TLS, WebSocket.
 //!
-//! Is responsible for: reaching the service ([`dial`]) with a verified certificate ([`tls`]), and carrying
-//! WebSocket messages both ways with bounded buffers ([`websocket`]). Knows nothing of streams.
+//! Is responsible for: the way out ([`way`]), with the first address that answers ([`reach`]) and through the owner's
+//! HTTP proxy ([`proxy`]); reaching the service ([`dial`]) with a verified certificate ([`tls`]); carrying WebSocket
+//! messages both ways with bounded buffers ([`websocket`]); and saying what became of the way of a lost connection
+//! ([`route`]). Knows nothing of the tunnel's streams.
 
 pub mod dial;
+pub mod proxy;
+pub mod reach;
+pub mod route;
+pub mod stream;
 pub mod tls;
+pub mod way;
 pub mod websocket;

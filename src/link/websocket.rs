@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::stream::Stream as Below;
 use crate::limits::{
     LINK_READ_BUFFER, LINK_WRITE_BUFFER, LINK_WRITE_BUFFER_MAX, WEBSOCKET_MESSAGE_MAX,
 };
@@ -83,13 +83,13 @@ impl fmt::Display for Lost {
 
 /// A WebSocket to the service.
 pub struct Link {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+    socket: WebSocketStream<TlsStream<Below>>,
     unflushed: bool,
 }
 
 impl Link {
     /// For a WebSocket whose handshake is done.
-    pub fn new(socket: WebSocketStream<TlsStream<TcpStream>>) -> Link {
+    pub fn new(socket: WebSocketStream<TlsStream<Below>>) -> Link {
         Link {
             socket,
             unflushed: false,

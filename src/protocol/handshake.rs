@@ -75,7 +75,7 @@ impl Refusal {
             }
             404 | 410 => "the tunnel is closed or past its lifetime; open a new one",
             402..=499 => "the tunnel does not take us; open a new one",
-            500..=599 => "the service is in trouble; it is tried again",
+            500..=510 | 512..=599 => "the service is in trouble; it is tried again",
             _ => {
                 "this did not come from the tunnelling service: a captive portal or a proxy answers in its \
                  place; check the endpoint and the network's login page"

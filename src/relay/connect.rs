@@ -45,7 +45,7 @@ impl fmt::Display for ConnectError {
             ),
             ConnectError::Resolve(error) => write!(
                 f,
-                "its name {error}; check the name and the DNS server, or use an address"
+                "its name {error}; or use an address"
             ),
             ConnectError::Timeout => write!(
                 f,

@@ -36,6 +36,7 @@ use crate::config::{ClientToken, Endpoint};
 use crate::ledger::tunnel::TunnelEntry;
 use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT};
 use crate::link::dial::{DialError, Dialled, dial};
+use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::handshake::{Refusal, Verdict};
 use crate::relay::pool::Pool;
@@ -54,6 +55,8 @@ pub enum Over {
 pub struct Setup {
     /// Where the service is.
     pub endpoint: Endpoint,
+    /// The way out of the cell's network.
+    pub way: Rc<Way>,
     /// How its certificate is checked.
     pub tls: Arc<ClientConfig>,
     /// Lets us into the tunnel.
@@ -74,6 +77,7 @@ pub struct Setup {
 pub struct Tunnel {
     name: String,
     endpoint: Endpoint,
+    way: Rc<Way>,
     tls: Arc<ClientConfig>,
     access_token: Arc<Secret>,
     client_token: Arc<ClientToken>,
@@ -92,6 +96,7 @@ impl Tunnel {
         Tunnel {
             name: format!("tunnel {}", setup.entry.name),
             endpoint: setup.endpoint,
+            way: setup.way,
             tls: setup.tls,
             access_token: setup.access_token,
             client_token: setup.client_token,
@@ -151,12 +156,13 @@ impl Tunnel {
     async fn dial(&mut self) -> Option<Result<Dialled, DialError>> {
         info!("{}: connecting to {}", self.name, self.endpoint);
         let endpoint = self.endpoint.clone();
+        let way = Rc::clone(&self.way);
         let tls = Arc::clone(&self.tls);
         let access_token = Arc::clone(&self.access_token);
         let client_token = Arc::clone(&self.client_token);
         // Boxed: a TLS handshake is far larger than everything else that waits here.
         self.meanwhile(Box::pin(async move {
-            dial(&endpoint, tls, &access_token, &client_token).await
+            dial(&way, &endpoint, tls, &access_token, &client_token).await
         }))
         .await
     }
