@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::client::{ClientConfig, Resumption, WantsClientCert};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, CertificateError, ConfigBuilder, RootCertStore};
 
 use crate::config::Identity;
@@ -30,14 +31,14 @@ pub fn client(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, ru
 /// As [`client`], and it shows its own certificate when it is asked; `alpn` is the one protocol it offers.
 ///
 /// # Errors
-/// A root or a certificate that is none, a key that is of no known kind.
+/// As of [`client`].
 pub fn client_as(
     extra: &[CertificateDer<'static>],
     identity: &Identity,
     alpn: Option<&[u8]>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let chain = identity.certificates.clone();
-    let mut config = trusting(extra)?.with_client_auth_cert(chain, identity.key.clone_key())?;
+    let certificate = SingleCertAndKey::from(identity.certified());
+    let mut config = trusting(extra)?.with_client_cert_resolver(Arc::new(certificate));
     config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
     Ok(finished(config))
 }
