@@ -19,6 +19,7 @@
 //! | [`access`] | key switch and windows: whether the cell lets anybody in |
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
+//! | [`notify`] | the connection to the MQTT broker that tells of tunnels |
 //! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
@@ -39,6 +40,7 @@ pub mod ledger;
 pub mod limits;
 pub mod link;
 pub mod logging;
+pub mod notify;
 pub mod protocol;
 pub mod relay;
 pub mod resolve;

@@ -114,6 +114,10 @@ pub const PATH_BYTES_MAX: usize = 4095;
 /// Bytes of the runtime folder: the socket in it must fit into an address of Linux (`sun_path`, 107 bytes).
 pub const RUNTIME_FOLDER_MAX: usize = 107 - "/cellgate.sock".len();
 
+/// Bytes of a notification: the longest access token, 16 services with the longest names, and as much again for
+/// fields that AWS may add. Real ones have about 1 KiB.
+pub const NOTIFICATION_MAX: usize = 8 * 1024;
+
 /// Bytes of a client token. Source: docs/SECURITY.md of the reference, `^[a-zA-Z0-9-]{32,128}$`.
 pub const CLIENT_TOKEN_BYTES: RangeInclusive<usize> = 32..=128;
 
@@ -164,6 +168,9 @@ pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
 /// Bytes of a line of the log, before what is escaped in it grows. The longest of ours names a route, a
 /// target and a reason in about 400.
 pub const LOG_MESSAGE_MAX: usize = 1024;
+
+/// Bytes of the last error that the connection to the broker keeps to be shown.
+pub const BOARD_TEXT_MAX: usize = 512;
 
 // ---- what the process needs -----------------------------------------------------------------
 
@@ -327,6 +334,7 @@ const _: () = {
     assert!(LINK_WRITE_BUFFER + 2 * UPWARD_READ <= LINK_WRITE_BUFFER_MAX);
     assert!(SHARE_BLOCKS < POOL_BLOCKS);
     assert!(ACCESS_TOKEN_MAX + 1024 <= REQUEST_MAX);
+    assert!(ACCESS_TOKEN_MAX + DECLARED_MAX * (SERVICE_ID_MAX + 3) + 256 <= NOTIFICATION_MAX);
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
 };

@@ -54,7 +54,7 @@ pub use proxy::Proxy;
 pub use region::Region;
 pub use route::{Route, Routes, Source};
 pub use target::{Host, Target};
-pub use token::ClientToken;
+pub use token::{ClientToken, is_access_token};
 pub use window::Window;
 
 /// What the agent is to do, checked.

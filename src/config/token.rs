@@ -63,15 +63,20 @@ impl fmt::Display for ClientToken {
     }
 }
 
-/// An access token: printable ASCII, so that it is one header of an HTTP request and no more.
-pub(super) fn parse_access_token(text: Secret) -> Result<Secret, Misfit> {
-    let token = text.expose();
+/// Whether a text can be an access token: printable ASCII, so that it is one header of an HTTP request and no
+/// more, and at most [`ACCESS_TOKEN_MAX`] bytes.
+pub fn is_access_token(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic();
-    if (1..=ACCESS_TOKEN_MAX).contains(&token.len()) && token.bytes().all(plain) {
+    (1..=ACCESS_TOKEN_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// An access token that the owner gave.
+pub(super) fn parse_access_token(text: Secret) -> Result<Secret, Misfit> {
+    if is_access_token(text.expose()) {
         return Ok(text);
     }
     Err(Misfit::new(
-        described(token, plain),
+        described(text.expose(), |byte| byte.is_ascii_graphic()),
         format!("1 to {ACCESS_TOKEN_MAX} printable ASCII characters without spaces"),
         "give the destination access token of OpenTunnel or RotateTunnelAccessToken, on one line",
     ))
