@@ -4,6 +4,7 @@
 //! the negative tests.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
@@ -64,6 +65,43 @@ impl std::fmt::Debug for Identity {
     // Without the key: test output is a log too.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<identity>")
+    }
+}
+
+/// What a device needs to log in: paths of PEM files.
+#[derive(Debug, Clone)]
+pub struct DeviceFiles {
+    /// The thing; the client id and the common name of the certificate.
+    pub thing: String,
+    /// The authority of the broker.
+    pub ca: PathBuf,
+    /// The certificate of the device.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl DeviceFiles {
+    /// Writes the files into a folder.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(
+        folder: &Path,
+        thing: &str,
+        ca_pem: &str,
+        identity: &Identity,
+    ) -> io::Result<Self> {
+        let write = |name: String, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map(|()| path)
+        };
+        Ok(Self {
+            thing: thing.to_owned(),
+            ca: write("ca.pem".to_owned(), ca_pem)?,
+            certificate: write(format!("{thing}.crt"), &identity.certificate)?,
+            key: write(format!("{thing}.key"), &identity.key)?,
+        })
     }
 }
 

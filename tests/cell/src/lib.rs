@@ -5,7 +5,8 @@
 //! - [`service`]: the tunnelling service, stricter than the real one, with switches for faults; records what it saw.
 //! - [`source`]: the source of a tunnel, with listening ports (V1, V2, V3) or as a bare WebSocket.
 //! - [`agent`]: the real agent binary as a child process, for one tunnel or as the service of a gateway.
-//! - [`mosquitto`]: a real MQTT broker; [`notification`]: what is published there.
+//! - [`broker`]: an MQTT broker as strict as that of AWS IoT, with switches for faults; [`mosquitto`]: a real one;
+//!   [`notification`]: what is published there.
 //! - [`controller`]: Kawasaki controllers; [`program`]: the AS programs in them; [`engineer`]: the terminal of a person.
 //! - [`demo`]: `cargo cell`.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
@@ -48,6 +49,7 @@
 //! ```
 
 pub mod agent;
+pub mod broker;
 pub mod certs;
 pub mod controller;
 pub mod demo;

@@ -13,7 +13,7 @@ mod tools;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,8 @@ use tokio::time::timeout;
 
 pub use front::ALPN;
 pub use tools::NoMosquitto;
+
+pub use crate::certs::DeviceFiles;
 
 use crate::agent::{Folder, follow};
 use crate::certs::{Authority, Identity};
@@ -68,19 +70,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.front.abort();
     }
-}
-
-/// What a device needs to log in: paths of PEM files.
-#[derive(Debug, Clone)]
-pub struct DeviceFiles {
-    /// The thing; the client id and the common name of the certificate.
-    pub thing: String,
-    /// The authority of the broker.
-    pub ca: PathBuf,
-    /// The certificate of the device.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 impl Mosquitto {
@@ -231,14 +220,12 @@ impl Mosquitto {
     pub fn device(&self, thing: &str) -> io::Result<DeviceFiles> {
         let identity: Identity = self.authority.device(thing)?;
         self.front.know(&identity)?;
-        Ok(DeviceFiles {
-            thing: thing.to_owned(),
-            ca: self.folder.path().join("ca.pem"),
-            certificate: self
-                .folder
-                .write(&format!("{thing}.crt"), &identity.certificate)?,
-            key: self.folder.write(&format!("{thing}.key"), &identity.key)?,
-        })
+        DeviceFiles::write(
+            self.folder.path(),
+            thing,
+            &self.authority.ca_pem(),
+            &identity,
+        )
     }
 
     /// Publishes as the administrator, not retained, and waits until the broker has let the publisher go: what it

@@ -1,6 +1,7 @@
 //! The cell against itself: a strict service is only worth something if it is known to be strict.
 
 mod agent;
+mod broker;
 mod gateway;
 mod handshake;
 mod mosquitto;

@@ -22,7 +22,13 @@ async fn mosquitto() -> Option<Mosquitto> {
 }
 
 /// mosquitto's own client, of MQTT 5 with a session that stays, which ends after `count` messages.
-fn subscriber(port: u16, device: &DeviceFiles, topic: &str, count: usize, more: &[&str]) -> Child {
+pub(crate) fn subscriber(
+    port: u16,
+    device: &DeviceFiles,
+    topic: &str,
+    count: usize,
+    more: &[&str],
+) -> Child {
     let program: PathBuf = match std::env::var_os("CELL_MOSQUITTO") {
         Some(root) => PathBuf::from(root).join("usr/bin/mosquitto_sub"),
         None => "mosquitto_sub".into(),
@@ -56,7 +62,7 @@ fn subscriber(port: u16, device: &DeviceFiles, topic: &str, count: usize, more: 
         .expect("mosquitto_sub is of the same packages")
 }
 
-async fn output(child: Child) -> (Option<i32>, String, String) {
+pub(crate) async fn output(child: Child) -> (Option<i32>, String, String) {
     let output = timeout(Duration::from_secs(20), child.wait_with_output())
         .await
         .expect("it ends")
