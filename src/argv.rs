@@ -1,4 +1,4 @@
-//! Takes tokens out of the process's own command line and environment, where `ps` and
+//! Takes tokens and the proxy's password out of the process's own command line and environment, where `ps` and
 //! `/proc/PID/environ` show them.
 //!
 //! The kernel shows the memory in which it laid both down at exec. Writing there through
@@ -54,7 +54,7 @@ impl std::fmt::Display for WipeError {
 
 impl std::error::Error for WipeError {}
 
-/// Overwrites the values of `-t`, `-i` and their long forms, and of the two variables, in the memory
+/// Overwrites the values of `-t`, `-i` and their long forms, and of the variables for secrets, in the memory
 /// that `/proc` shows. To be called as soon as both are copied, for the environment reads as masks
 /// afterwards; and before the process makes itself undumpable: then it could no longer open its own memory.
 ///
@@ -207,6 +207,13 @@ mod tests {
             ),
             "A=1|AWSIOT_TUNNEL_ACCESS_TOKEN=******|AWSIOT_TUNNEL_CLIENT_TOKEN=|B=-t|"
         );
+        assert_eq!(
+            masked(
+                "HTTPS_PROXY=http://u:p@h|https_proxy=u:p@h|NO_PROXY=localhost|HTTP_PROXY=h|",
+                tokens_of_environment
+            ),
+            "HTTPS_PROXY=************|https_proxy=*****|NO_PROXY=localhost|HTTP_PROXY=h|"
+        );
     }
 
     #[test]
@@ -262,6 +269,8 @@ mod tests {
             .env(MARKER, "1")
             .env("AWSIOT_TUNNEL_ACCESS_TOKEN", "variable-secret")
             .env("AWSIOT_TUNNEL_CLIENT_TOKEN", "second-secret")
+            .env("HTTPS_PROXY", "http://u:upper-secret@h")
+            .env("https_proxy", "http://u:lower-secret@h")
             .stdin(Stdio::null())
             .output()
             .expect("the test binary runs");

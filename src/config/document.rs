@@ -96,12 +96,26 @@ fn syntax_fault(path: &Path, text: &str, offset: usize, line: usize, message: &s
         column: Some(column_of(text, offset)),
         key: None,
     };
+    let shown = match may_be_secret(text, line) {
+        true => "a line (not shown)".to_owned(),
+        false => quoted(line_at(text, line)),
+    };
     Misfit::new(
-        format!("{} ({message})", quoted(line_at(text, line))),
+        format!("{shown} ({message})"),
         "TOML: key = \"text\", key = number, or [table]",
         "texts, targets and durations stand in quotation marks",
     )
     .at(place)
+}
+
+/// Whether a broken line may hold the password of a proxy.
+fn may_be_secret(text: &str, line: usize) -> bool {
+    let content = line_at(text, line);
+    let above = text.lines().take(line - 1).map(str::trim);
+    let headers = above.filter(|line| line.starts_with('['));
+    let header = headers.last().unwrap_or("");
+    let marks = ["@", "proxy", "url"];
+    header.contains("proxy") || marks.iter().any(|mark| content.contains(mark))
 }
 
 /// The table that a line stands in, with a dot at the end.
@@ -218,6 +232,7 @@ impl<'t> Table<'t> {
         &mut self,
         key: &'static str,
         bounds: std::ops::RangeInclusive<u32>,
+        example: u32,
         faults: &mut Faults,
     ) -> Option<u32> {
         let (place, value) = self.take(key)?;
@@ -229,7 +244,7 @@ impl<'t> Table<'t> {
         }
         let (least, most) = bounds.into_inner();
         let expected = format!("a whole number from {least} to {most}");
-        let advice = format!("write for example {key} = {}", 4000.clamp(least, most));
+        let advice = format!("write for example {key} = {example}");
         faults.add(Misfit::new(described(&value), expected, advice).at(place));
         None
     }

@@ -8,8 +8,19 @@ dials nothing else.
 
 Usage: cellgate [--config FILE]
        cellgate -d SERVICE=HOST:PORT[,...] (-r REGION | -e HOST[:PORT])
+       cellgate open|close|status|check [--config FILE] ...
 
-The access token comes from AWSIOT_TUNNEL_ACCESS_TOKEN.
+With a file it is a service: it runs for ever, and tunnels come by notification
+or by `cellgate open`. With -d, or with an access token and no [notify] in the
+file, it lives as long as the one tunnel of AWSIOT_TUNNEL_ACCESS_TOKEN.
+
+Beside a running service, each with --config FILE if it has one:
+  open [--token-file FILE]      hands the tunnel of a notification over, read as
+                                JSON from standard input, or of a token in FILE
+  close [TUNNEL]                ends this tunnel, or the only one
+  status [--json]               link, tunnels, streams, and the last errors
+  check                         tries everything from the clock to the robots,
+                                and says what to do; 0 only if all is well
 
 Where to:
   -d, --destination-app MAP     services and their targets: SERVICE=HOST:PORT,
@@ -46,6 +57,8 @@ Environment, where neither a flag nor the file says it:
   AWSIOT_TUNNEL_CLIENT_TOKEN    as -i
   AWSIOT_TUNNEL_ENDPOINT        as -e
   AWSIOT_TUNNEL_REGION          as -r
+  HTTPS_PROXY, https_proxy      as url of [proxy]
+  NO_PROXY, no_proxy            as except of [proxy], with commas between
 
 Refused, each with its reason: -k, -s, -y, --settings-json,
 --export-default-settings.

@@ -14,7 +14,7 @@ use super::target::split_port;
 /// Where notifications come from. `thing` of the configuration is then never missing.
 #[derive(Debug)]
 pub struct Notify {
-    /// The broker. On port 443 it is spoken to by the ALPN name `x-amzn-mqtt-ca`.
+    /// The broker. AWS has it on port 8883, and on 443 for those who offer the ALPN name `x-amzn-mqtt-ca`.
     pub endpoint: Endpoint,
     /// The device certificate and its key.
     pub identity: Identity,
@@ -42,7 +42,7 @@ pub(super) fn read(
             let endpoint = faults.keep(place.clone(), parsed)?;
             Some((endpoint, split_port(&text).is_some(), place))
         });
-    let port = port(&mut table, faults);
+    let port = port(&mut table, faults, warnings);
     let mut file = |key, faults: &mut Faults| {
         let (text, place) = table.text(key, "/etc/cellgate/device.pem.crt", faults)?;
         Some((PathBuf::from(text), place))
@@ -98,23 +98,20 @@ const REQUIRED: [(&str, &str, &str); 3] = [
     ),
 ];
 
-fn port(table: &mut Table<'_>, faults: &mut Faults) -> Option<(u16, Place)> {
-    let place = table.place_of_key("port")?;
-    let before = faults.len();
-    let port = table.number("port", 1..=u32::from(u16::MAX), faults);
+/// Any port, for brokers that are not of AWS; a word about those that AWS has not.
+fn port(
+    table: &mut Table<'_>,
+    faults: &mut Faults,
+    warnings: &mut Vec<Warning>,
+) -> Option<(u16, Place)> {
+    let place = table.place_of_key("port");
+    let port = table.number("port", 1..=u32::from(u16::MAX), MQTT_PORT.into(), faults);
     let port = port.and_then(|port| u16::try_from(port).ok());
-    match port {
-        Some(port) if port == MQTT_PORT || port == ALPN_PORT => Some((port, place)),
-        _ if faults.len() > before => None,
-        Some(port) => {
-            let misfit = Misfit::new(
-                format!("the number {port}"),
-                format!("{MQTT_PORT} or {ALPN_PORT}, on which AWS IoT speaks MQTT"),
-                "for a broker of your own write the port behind its endpoint, \"host:port\"",
-            );
-            faults.add(misfit.at(place));
-            None
-        }
-        None => None,
+    let (port, place) = port.zip(place)?;
+    if port != MQTT_PORT && port != ALPN_PORT {
+        warnings.push(Warning::new(format!(
+            "{place}: AWS IoT speaks MQTT on {MQTT_PORT} and {ALPN_PORT} alone, and not on {port}"
+        )));
     }
+    Some((port, place))
 }

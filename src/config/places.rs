@@ -25,8 +25,8 @@ impl Default for Places {
 /// What `[places]` says.
 pub(super) fn read(mut table: Table<'_>, faults: &mut Faults) -> Places {
     let mut number = |key, most: usize| {
-        let bounds = 1..=u32::try_from(most).unwrap_or(u32::MAX);
-        let number = table.number(key, bounds, faults);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let number = table.number(key, 1..=most, most, faults);
         number.and_then(|number| usize::try_from(number).ok())
     };
     let tunnels = number("tunnels", limits::TUNNELS_MAX);

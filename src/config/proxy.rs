@@ -52,6 +52,8 @@ impl Proxy {
     /// The proxy of a URL. Whatever is wrong with it, its text may hold a password and is never repeated.
     pub(super) fn parse(url: &str) -> Result<Proxy, Misfit> {
         let (tls, rest) = match url.split_once("://") {
+            // A slash is a slip in the scheme.
+            None if url.contains('/') => return Err(unusable("a broken scheme", ADVICE)),
             None => (false, url),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),

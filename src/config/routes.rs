@@ -41,11 +41,12 @@ fn read_route(mut table: Table<'_>, name: String, faults: &mut Faults) -> Option
     let target = table
         .text("target", "192.168.0.2:23", faults)
         .and_then(|(text, place)| faults.keep(place, Target::parse(&text)));
-    let connections = table.number("connections", 1..=u32::from(CONNECTIONS_MAX), faults);
+    let most = u32::from(CONNECTIONS_MAX);
+    let connections = table.number("connections", 1..=most, most, faults);
     let stall = duration::read(&mut table, "stall", "10s", STALL_BOUNDS, faults);
     let idle = duration::read(&mut table, "idle", "8h", IDLE_BOUNDS, faults);
     let session = duration::read(&mut table, "session", "4h", SESSION_BOUNDS, faults);
-    let pace = table.number("pace", 1..=u32::MAX, faults);
+    let pace = table.number("pace", 1..=u32::MAX, 4000, faults);
     let source = table
         .text("source", "eth1", faults)
         .and_then(|(text, place)| faults.keep(place, Source::parse(&text)));

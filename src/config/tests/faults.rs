@@ -30,7 +30,7 @@ endpoint = "abc-ats.iot.eu-central-1.amazonaws.com"
 const SAID: &str = r#"20 faults in the configuration:
   FILE:1: thing: got "cell 42"; expected a thing name of 1 to 128 letters, digits, ":", "_" and "-"; write the thing name exactly as AWS has it
   FILE:2: default: got "robot9"; expected the name of a route: robot 3, robot1, robot2; name one of them, or delete the key
-  FILE:3: colour: got an unknown key; expected one of: thing, default, tunnel, routes; correct the spelling, or delete it
+  FILE:3: colour: got an unknown key; expected one of: thing, default, tunnel, routes, notify, proxy, access, places, paths; correct the spelling, or delete it
   FILE:5: tunnel.endpoint: got "wss://localhost:8443"; expected a host, and a port if it is not 443; leave out the scheme and the path: cellgate adds them
   FILE:6: tunnel.ca: got the number 7; expected text in quotation marks; write ca = "/etc/cellgate/extra-ca.pem"
   FILE:8: routes.robot1.target: got "192.168.0.2" (there is no port); expected host:port; write for example "192.168.0.2:23", "[fd00::2]:23" or "robot1.lan:23"
@@ -43,11 +43,11 @@ const SAID: &str = r#"20 faults in the configuration:
   FILE:15: routes.robot2.target: got nothing; expected the address of the controller; write target = "192.168.0.2:23"
   FILE:16: routes.robot2.connections: got the number 0; expected a whole number from 1 to 64; write for example connections = 64
   FILE:17: routes.robot2.stall: got "10 parsecs"; expected a duration from 100ms to 1h; write a number with its unit, for example stall = "10s"
-  FILE:18: routes.robot2.port: got an unknown key; expected one of: target, connections, stall, idle, pace, source; correct the spelling, or delete it
+  FILE:18: routes.robot2.port: got an unknown key; expected one of: target, connections, stall, idle, session, pace, source; correct the spelling, or delete it
   FILE:19: routes."robot 3": got "robot 3"; expected a service ID of 1 to 128 letters, digits, ":", "_" and "-"; write the service ID exactly as AWS has it
   FILE:20: routes."robot 3".target: got the port "70000"; expected a port from 1 to 65535; a Kawasaki controller listens on 23, the tunnelling service on 443
-  FILE:21: notify: got an unknown table; expected one of: thing, default, tunnel, routes; correct the spelling, or delete it
-  configuration: got no access token; expected the destination access token of the tunnel; set the variable AWSIOT_TUNNEL_ACCESS_TOKEN, or give -t
+  FILE:21: notify.certificate: got nothing; expected the device certificate, in PEM; write certificate = "/etc/cellgate/device.pem.crt"
+  FILE:21: notify.key: got nothing; expected the private key of the device certificate, in PEM; write key = "/etc/cellgate/device.pem.key"
 "#;
 
 #[test]
@@ -155,11 +155,12 @@ fn each_fault_has_its_line_and_key() {
         ),
         ("[routes.r]", ":4:9: routes.r: got this a second time; "),
         ("[tunnel]", ":4:2: tunnel: got this a second time; "),
-        ("[proxy]", ":4: proxy: got an unknown table; "),
-        ("[access]", ":4: access: got an unknown table; "),
-        ("[places]", ":4: places: got an unknown table; "),
-        ("[paths]", ":4: paths: got an unknown table; "),
-        ("[[notify]]", ":4: notify: got an unknown key; "),
+        ("[watchdog]", ":4: watchdog: got an unknown table; "),
+        ("[[watchdog]]", ":4: watchdog: got an unknown key; "),
+        ("[[access]]", ":4: access: got a list; expected a table; "),
+        ("session = \"0s\"", ":4: routes.r.session: got \"0s\"; "),
+        ("session = \"25h\"", ":4: routes.r.session: got \"25h\"; "),
+        ("session = 4", ":4: routes.r.session: got the number 4; "),
         (
             "[routes.r.inner]",
             ":4: routes.r.inner: got an unknown table; ",

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
 
-use super::super::{endpoint, fault, file, folder, mapping};
+use super::super::{access, endpoint, except, fault, file, folder, mapping, proxy, window};
 use super::*;
 use crate::limits::CONFIG_FILE_MAX;
 
@@ -19,6 +19,24 @@ fn pieces() -> impl Strategy<Value = String> {
         "[routes]",
         "[[routes]]",
         "[routes.r.q]",
+        "[notify]",
+        "[proxy]",
+        "[access]",
+        "[places]",
+        "[paths]",
+        "endpoint",
+        "port",
+        "certificate",
+        "key",
+        "url",
+        "except",
+        "windows",
+        "key-switch",
+        "tunnels",
+        "runtime",
+        "\"mon 00:00-24:00\"",
+        "\"gpiochip0:1\"",
+        "\"/run\"",
         "[",
         "]",
         "{",
@@ -116,6 +134,29 @@ proptest! {
         // Something comes of it, or something is said.
         prop_assert_eq!(mapping.is_none(), faults.len() > 0);
         let _ = endpoint::Endpoint::parse(&text);
+    }
+
+    #[test]
+    fn no_value_of_a_section_is_too_odd(text in prop_oneof![
+        any::<String>(),
+        "[a-z,-]{0,8} [0-9:-]{0,12}",
+        "(https?://)?[a-z%0-9@:/\\[\\].]{0,40}",
+        "gpiochip[0-9:/.]{0,10}",
+    ]) {
+        let _ = window::Window::parse(&text);
+        let _ = access::KeySwitch::parse(&text);
+        if let Some(found) = except::Except::parse(&text) {
+            found.has(&text, None);
+        }
+        match proxy::Proxy::parse(&text) {
+            Ok(proxy) => {
+                proxy.applies(&text);
+            }
+            Err(misfit) => {
+                let said = misfit.at(Place::Whole).to_string();
+                prop_assert!(text.len() < 12 || !said.contains(&text));
+            }
+        }
     }
 
     #[test]

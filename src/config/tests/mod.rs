@@ -5,6 +5,9 @@ mod faults;
 mod flags;
 mod folders;
 mod hostile;
+mod notify;
+mod proxy;
+mod sections;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
