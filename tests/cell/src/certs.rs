@@ -17,12 +17,18 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// The names the server certificate is good for.
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+const NAMES: [&str; 5] = ["localhost", "127.0.0.1", "::1", TUNNEL_NAME, BROKER_NAME];
+
+/// A name of the tunnelling service that no resolver knows; only a proxy, which is told, leads there.
+pub const TUNNEL_NAME: &str = "data.tunneling.cell.example";
+
+/// The same of the broker, so that it can be asked for on port 443.
+pub const BROKER_NAME: &str = "mqtt.cell.example";
 
 /// Which certificate a service shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ServerCertificate {
-    /// Signed by the authority, for `localhost`, `127.0.0.1` and `::1`.
+    /// Signed by the authority, for `localhost`, `127.0.0.1`, `::1`, [`TUNNEL_NAME`] and [`BROKER_NAME`].
     #[default]
     Good,
     /// The right names, signed by an authority that nobody was told of.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::mosquitto::DeviceFiles;
+use crate::certs::DeviceFiles;
 use crate::service::Service;
 
 /// A configuration file that is not written yet. A later table takes the place of an earlier one of the same name.
@@ -66,11 +66,17 @@ impl Configuration {
         )
     }
 
-    /// `thing` and `[notify]` for a broker on this machine.
+    /// `thing` and `[notify]` for a broker on this machine. The agent offers the ALPN name on port 443 alone.
     #[must_use]
     pub fn notify(self, port: u16, device: &DeviceFiles) -> Self {
+        self.notify_at(&format!("localhost:{port}"), device)
+    }
+
+    /// The same for a broker at `host:port`.
+    #[must_use]
+    pub fn notify_at(self, endpoint: &str, device: &DeviceFiles) -> Self {
         let lines = format!(
-            "endpoint = \"localhost\"\nport = {port}\ncertificate = \"{}\"\nkey = \"{}\"\nca = \"{}\"",
+            "endpoint = \"{endpoint}\"\ncertificate = \"{}\"\nkey = \"{}\"\nca = \"{}\"",
             device.certificate.display(),
             device.key.display(),
             device.ca.display()
@@ -113,7 +119,7 @@ mod tests {
         assert_eq!(
             text,
             "thing = \"cell-7\"\n\n[routes.robot1]\ntarget = \"127.0.0.1:23\"\nstall = \"2s\"\n\n[access]\n\
-             key-switch = \"/on\"\n\n[notify]\nendpoint = \"localhost\"\nport = 8883\ncertificate = \"/d.crt\"\n\
+             key-switch = \"/on\"\n\n[notify]\nendpoint = \"localhost:8883\"\ncertificate = \"/d.crt\"\n\
              key = \"/d.key\"\nca = \"/ca.pem\"\n\n"
         );
     }

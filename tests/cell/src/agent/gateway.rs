@@ -176,21 +176,32 @@ impl Gateway {
             .map_err(io::Error::other)
     }
 
-    /// The lines of the audit file, oldest first, each an object; a line that is being written is left out. None is
-    /// no lines.
+    /// The lines of the audit file as objects, oldest first.
     ///
     /// # Errors
     /// When a line is no JSON.
     pub fn audit(&self) -> io::Result<Vec<Value>> {
+        let lines = self.audit_lines()?;
+        let objects = lines.iter().map(|line| serde_json::from_str(line));
+        objects.collect::<Result<_, _>>().map_err(io::Error::other)
+    }
+
+    /// The lines of the audit file as they stand, oldest first; one that is being written is left out. No file is no
+    /// lines.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn audit_lines(&self) -> io::Result<Vec<String>> {
         let text = match std::fs::read_to_string(self.audit_file()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        text.split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-            .map(|line| serde_json::from_str(line).map_err(io::Error::other))
-            .collect()
+        let lines = text.split_inclusive('\n');
+        Ok(lines
+            .filter_map(|line| line.strip_suffix('\n'))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// The audit file.

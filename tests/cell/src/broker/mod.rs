@@ -162,6 +162,14 @@ impl Broker {
     /// # Errors
     /// When no certificate can be made or no port is free.
     pub fn start() -> io::Result<Self> {
+        Self::start_on(0)
+    }
+
+    /// The same with this port for ALPN, such as 443, which is root's.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); `PermissionDenied` or `AddrInUse` when the port cannot be had.
+    pub fn start_on(alpn_port: u16) -> io::Result<Self> {
         let authority = Authority::new()?;
         let hub = Arc::new(Hub {
             plain: authority.mutual_server_config(None)?,
@@ -176,7 +184,7 @@ impl Broker {
             authority,
             folder: Folder::new("cell-broker")?,
             port: 0,
-            alpn_port: 0,
+            alpn_port,
             running: None,
         };
         broker.start_again()?;

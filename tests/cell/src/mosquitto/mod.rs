@@ -86,6 +86,32 @@ impl Mosquitto {
     /// # Errors
     /// When there is none on this machine ([`NoMosquitto`] inside), no certificate can be made, or it does not start.
     pub async fn start() -> io::Result<Self> {
+        let mut mosquitto = Self::new()?;
+        for _ in 1..TRIES {
+            mosquitto.choose_ports()?;
+            match mosquitto.start_again().await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                outcome => return outcome.map(|()| mosquitto),
+            }
+        }
+        mosquitto.choose_ports()?;
+        mosquitto.start_again().await.map(|()| mosquitto)
+    }
+
+    /// Starts one whose port with ALPN is this one, such as 443, which is root's.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); `PermissionDenied` or `AddrInUse` when the port cannot be had.
+    pub async fn start_on(alpn_port: u16) -> io::Result<Self> {
+        // Before mosquitto is started for nothing.
+        drop(listen(alpn_port)?);
+        let mut mosquitto = Self::new()?;
+        mosquitto.choose_ports()?;
+        mosquitto.alpn_port = alpn_port;
+        mosquitto.start_again().await.map(|()| mosquitto)
+    }
+
+    fn new() -> io::Result<Self> {
         let tools = Tools::find().map_err(io::Error::other)?;
         let authority = Authority::new()?;
         let folder = Folder::new("cell-mosquitto")?;
@@ -96,7 +122,7 @@ impl Mosquitto {
         folder.write("server.key", &server.key)?;
         folder.write("acl", &config::acl())?;
         let front = Arc::new(Front::new(&authority, log.clone())?);
-        let mut mosquitto = Self {
+        let mosquitto = Self {
             tools,
             authority,
             folder,
@@ -108,15 +134,7 @@ impl Mosquitto {
             running: None,
         };
         mosquitto.device(ADMINISTRATOR)?;
-        for _ in 1..TRIES {
-            mosquitto.choose_ports()?;
-            match mosquitto.start_again().await {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                outcome => return outcome.map(|()| mosquitto),
-            }
-        }
-        mosquitto.choose_ports()?;
-        mosquitto.start_again().await.map(|()| mosquitto)
+        Ok(mosquitto)
     }
 
     /// Starts it again, on the same ports, with what it has stored.

@@ -1,7 +1,7 @@
 //! The harness of a gateway, with shells in the agent's place; and what the service makes of rotated tokens.
 
 use cell::agent::{AgentBuilder, Gateway};
-use cell::mosquitto::DeviceFiles;
+use cell::certs::DeviceFiles;
 use cell::notification::{notification, payload, topic};
 use cell::service::{Protocol, client_token};
 use cell::source::{ConnectError, RawSource, SourceOptions};
@@ -103,7 +103,7 @@ async fn the_file_says_where_everything_is() {
     for part in [
         "thing = \"cell-7\"\n",
         &format!("[tunnel]\nendpoint = \"{}\"", service.endpoint()),
-        "[notify]\nendpoint = \"localhost\"\nport = 443\n",
+        "[notify]\nendpoint = \"localhost:443\"\n",
         &format!("runtime = \"{}\"", gateway.runtime().display()),
         &format!("audit = \"{}\"", gateway.audit_file().display()),
     ] {

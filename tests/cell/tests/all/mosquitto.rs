@@ -120,7 +120,14 @@ async fn nobody_comes_without_certificate_or_alpn() {
         .expect("the front says why");
 
     // An authority of somebody else.
-    let other = Mosquitto::start().await.expect("another");
+    let taken = Mosquitto::start_on(broker.alpn_port())
+        .await
+        .expect_err("it is taken");
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let free = free.expect("a free port").port();
+    let other = Mosquitto::start_on(free).await.expect("another");
+    assert_eq!(other.alpn_port(), free);
     let stranger = other.device("cell-1").expect("a device");
     for (port, more) in [
         (broker.port(), &[][..]),
