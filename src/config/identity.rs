@@ -81,13 +81,14 @@ pub(super) fn read(
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             let misfit = Misfit::new(
                 format!(
-                    "a key that belongs to another certificate than that of {certificate_place}, {}",
+                    "the key {}, which is not that of the certificate {} ({certificate_place})",
+                    shown(&key_path),
                     shown(&certificate_path)
                 ),
                 "the two files of one device",
                 "download or copy both again, as a pair",
             );
-            faults.add(misfit.about(&key_path).at(key_place));
+            faults.add(misfit.at(key_place));
             None
         }
         Err(Error::InvalidCertificate(reason)) => {
@@ -155,6 +156,18 @@ fn read_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, Misfit> {
     const KINDS: &str = "a private key in PEM: PKCS#8, PKCS#1 or SEC1, without a passphrase";
     let bytes = read_bounded(path, DEVICE_KEY_MAX).map_err(|misfit| misfit.about(path))?;
     let bytes = Zeroizing::new(bytes);
+    // Both ways to say so: of PKCS#8, and of OpenSSL before it.
+    if [b"BEGIN ENCRYPTED".as_slice(), b"4,ENCRYPTED"]
+        .iter()
+        .any(|mark| holds(&bytes, mark))
+    {
+        let misfit = Misfit::new(
+            "a key with a passphrase",
+            KINDS,
+            "nobody is there to type it: `openssl pkey -in FILE -out NEW` takes it off",
+        );
+        return Err(misfit.about(path));
+    }
     let mut keys = PrivateKeyDer::pem_slice_iter(&bytes);
     let misfit = match keys.next() {
         Some(Ok(key)) => {
@@ -169,11 +182,6 @@ fn read_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, Misfit> {
             )
         }
         Some(Err(error)) => broken_key(&error, KINDS),
-        None if holds(&bytes, b"ENCRYPTED") => Misfit::new(
-            "a key with a passphrase",
-            KINDS,
-            "nobody is there to type it: `openssl pkey -in FILE -out NEW` takes it off",
-        ),
         None => Misfit::new(
             "no private key",
             KINDS,
