@@ -169,6 +169,29 @@ pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
 /// target and a reason in about 400.
 pub const LOG_MESSAGE_MAX: usize = 1024;
 
+/// Bytes of an MQTT packet that the broker may send: AWS takes payloads of 128 KiB from others, and what is longer
+/// than [`MQTT_TAKEN_MAX`] is passed over with a line in the log. Told to the broker at the login, which keeps longer
+/// ones from us.
+pub const MQTT_PACKET_MAX: u32 = 256 * 1024;
+
+/// Bytes of an MQTT packet that is taken into memory: a notification, its topic, and what a broker may add to it.
+pub const MQTT_TAKEN_MAX: usize = NOTIFICATION_MAX + 4 * 1024;
+
+/// Bytes read at a time of a packet that is passed over.
+pub const MQTT_SKIP_READ: usize = 1024;
+
+/// Bytes of a packet to the broker that are written in one piece; ours have less than 400.
+pub const MQTT_WRITE_BUFFER: usize = 512;
+
+/// Bytes of plaintext that TLS may hold for the broker.
+pub const MQTT_TLS_BUFFER: usize = 16 * 1024;
+
+/// Messages that the broker may send before the first is acknowledged (Receive Maximum). They are taken one by one.
+pub const MQTT_RECEIVE_MAX: usize = 4;
+
+/// Notifications that may wait for the agent; with more, the broker waits.
+pub const ARRIVALS_MAX: usize = 4;
+
 /// Bytes of the last error that the connection to the broker keeps to be shown.
 pub const BOARD_TEXT_MAX: usize = 512;
 
@@ -309,6 +332,31 @@ pub const USER_TIMEOUT_MARGIN: Duration = Duration::from_secs(20);
 /// finding an idle controller that is gone, and our own clock finds the rest.
 pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
+/// How long the broker keeps what came while we were away (Session Expiry Interval). A tunnel lives for 12 hours at
+/// most, and its token no longer.
+pub const MQTT_SESSION: Duration = Duration::from_secs(12 * 3600);
+
+/// Keep alive that is announced: without a packet for half as long again the broker cuts the connection.
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Between two pings to the broker. Mobile networks forget a connection that is idle for minutes.
+pub const MQTT_PING_EVERY: Duration = Duration::from_secs(30);
+
+/// From a ping to the broker to its answer.
+pub const MQTT_PONG_LIMIT: Duration = Duration::from_secs(15);
+
+/// Each of TLS, login and subscription at the broker, and a packet that has begun.
+pub const MQTT_STAGE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Waiting for the agent to take a notification, before it is dropped.
+pub const ARRIVAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The least wait after a refusal that a person has to put right.
+pub const MQTT_REFUSED_WAIT: Duration = Duration::from_secs(30);
+
+/// The least wait after another client has taken the session over.
+pub const MQTT_TAKEN_OVER_WAIT: Duration = Duration::from_secs(60);
+
 /// Turns of a tunnel's loop before it lets other tasks run.
 pub const TURNS_MAX: u32 = 32;
 
@@ -324,8 +372,16 @@ pub const TUNNEL_BUFFERS: usize = (3 + OVERFLOWS_MAX) * WEBSOCKET_MESSAGE_MAX
     + UPWARD_READ
     + LINK_READ_BUFFER;
 
+/// Bytes the connection to the broker can hold: one packet and the copy of its token, one to send, what is passed
+/// over, notifications that wait, TLS in and out.
+pub const MQTT_BUFFERS: usize = MQTT_TAKEN_MAX
+    + MQTT_WRITE_BUFFER
+    + MQTT_SKIP_READ
+    + (1 + ARRIVALS_MAX) * NOTIFICATION_MAX
+    + TLS_BUFFER;
+
 /// Bytes all buffers of the agent together can come to.
-pub const BUFFERS_MAX: usize = TUNNELS_MAX * TUNNEL_BUFFERS + POOL_BLOCKS * BLOCK;
+pub const BUFFERS_MAX: usize = TUNNELS_MAX * TUNNEL_BUFFERS + POOL_BLOCKS * BLOCK + MQTT_BUFFERS;
 
 const _: () = {
     assert!(PAYLOAD_MAX < FRAME_MAX);
@@ -337,4 +393,6 @@ const _: () = {
     assert!(ACCESS_TOKEN_MAX + DECLARED_MAX * (SERVICE_ID_MAX + 3) + 256 <= NOTIFICATION_MAX);
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
+    assert!(NOTIFICATION_MAX < MQTT_TAKEN_MAX && MQTT_TAKEN_MAX < MQTT_PACKET_MAX as usize);
+    assert!(MQTT_PING_EVERY.as_secs() + MQTT_PONG_LIMIT.as_secs() < MQTT_KEEP_ALIVE.as_secs());
 };
