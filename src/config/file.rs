@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 use super::access::{self, Access};
 use super::document::{self, Table};
@@ -55,6 +56,8 @@ pub(super) fn read(path: &Path, faults: &mut Faults, warnings: &mut Vec<Warning>
             ..Content::default()
         };
     };
+    // It may hold the password of a proxy.
+    let text = Zeroizing::new(text);
     parse(path, &text, faults, warnings)
 }
 

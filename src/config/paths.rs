@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::document::{self, Table};
 use super::fault::{Faults, Misfit, quoted};
 use super::file::DEFAULT_FILE;
@@ -40,6 +42,7 @@ pub fn rejoin(runtime: &Path) -> PathBuf {
 pub fn runtime_folder(file: Option<&Path>) -> PathBuf {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     let named = reading::read_text(path).ok().and_then(|text| {
+        let text = Zeroizing::new(text);
         let mut faults = Faults::none();
         let paths = document::parse(path, &text, &mut faults).table("paths", &mut faults)?;
         read(paths, &mut faults).runtime
