@@ -8,6 +8,7 @@
 //! - [`broker`]: an MQTT broker as strict as that of AWS IoT, with switches for faults; [`mosquitto`]: a real one;
 //!   [`notification`]: what is published there.
 //! - [`controller`]: Kawasaki controllers; [`program`]: the AS programs in them; [`engineer`]: the terminal of a person.
+//! - [`proxy`]: an HTTP proxy on the way to the service, and the login page of a guest network.
 //! - [`demo`]: `cargo cell`.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
@@ -59,6 +60,7 @@ pub mod mosquitto;
 pub mod notification;
 pub mod pattern;
 pub mod program;
+pub mod proxy;
 pub mod service;
 pub mod source;
 pub mod target;
