@@ -154,12 +154,13 @@ impl Proxy {
 
     /// The rules that the client broke.
     pub fn violations(&self) -> Vec<String> {
-        let all = self.events().into_iter();
-        all.filter_map(|event| match event {
-            Event::Violation(what) => Some(what),
-            _ => None,
-        })
-        .collect()
+        let broken = |event| {
+            let Event::Violation(what) = event else {
+                return None;
+            };
+            Some(what)
+        };
+        self.events().into_iter().filter_map(broken).collect()
     }
 
     /// The place behind the newest event.
