@@ -20,6 +20,7 @@
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
 //! | [`notify`] | the connection to the MQTT broker that tells of tunnels |
+//! | [`control`] | the local socket: open, close, status; the check |
 //! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
@@ -35,6 +36,7 @@ pub mod agent;
 pub mod argv;
 pub mod audit;
 pub mod config;
+pub mod control;
 pub mod exit;
 pub mod ledger;
 pub mod limits;

@@ -206,6 +206,48 @@ pub const RESOLVER_STACK: usize = 256 * 1024;
 /// Orders that may wait for a tunnel; more come in no order that matters.
 pub const ORDERS_MAX: usize = 4;
 
+// ---- the local socket and the status --------------------------------------------------------
+
+/// Connections to the local socket that are served at once; further ones wait in the kernel.
+pub const CONTROL_CONNECTIONS: usize = 4;
+
+/// Bytes of a request on the local socket; the longest is a notification and what says that it is one.
+pub const CONTROL_REQUEST_MAX: usize = NOTIFICATION_MAX + 64;
+
+/// Bytes of an answer on the local socket: a status of [`STATUS_STREAMS_MAX`] streams of 600 bytes, and
+/// the rest of it.
+pub const CONTROL_REPLY_MAX: usize = 256 * 1024;
+
+/// From a connection to its whole request, and from the answer to its last byte.
+pub const CONTROL_TRANSFER: Duration = Duration::from_secs(5);
+
+/// From a request to its answer by the agent, which has none that waits for the network.
+pub const CONTROL_ANSWER: Duration = Duration::from_secs(5);
+
+/// Between two lines of the log about clients of the local socket.
+pub const CONTROL_LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Questions that may wait for the agent, one a connection.
+pub const ASKS_MAX: usize = CONTROL_CONNECTIONS;
+
+/// Streams that a status tells one by one; all that can live at once.
+pub const STATUS_STREAMS_MAX: usize = TUNNELS_MAX * CONNECTIONS_MAX;
+
+/// How long a tunnel lives, at most. Source: the AWS IoT developer guide (12 h).
+pub const TUNNEL_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// Between two writings of the status file.
+pub const STATUS_FILE_EVERY: Duration = Duration::from_secs(5);
+
+/// Warnings and errors that are kept for the status.
+pub const RECENT_MAX: usize = 8;
+
+/// Characters of each of them.
+pub const RECENT_TEXT_MAX: usize = 400;
+
+/// Bytes of memory of the whole agent (RSS), every place taken and every buffer full. Source: the issue.
+pub const MEMORY_BUDGET: u64 = 8 * 1024 * 1024;
+
 // ---- buffers --------------------------------------------------------------------------------
 
 /// Bytes of one block of the pool that keeps what controllers do not take at once.
@@ -395,4 +437,7 @@ const _: () = {
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
     assert!(NOTIFICATION_MAX < MQTT_TAKEN_MAX && MQTT_TAKEN_MAX < MQTT_PACKET_MAX as usize);
     assert!(MQTT_PING_EVERY.as_secs() + MQTT_PONG_LIMIT.as_secs() < MQTT_KEEP_ALIVE.as_secs());
+    // A bare token may be all quotation marks, each of them escaped.
+    assert!(2 * ACCESS_TOKEN_MAX + 64 <= CONTROL_REQUEST_MAX);
+    assert!(STATUS_STREAMS_MAX * 600 + 64 * 1024 <= CONTROL_REPLY_MAX);
 };

@@ -3,15 +3,19 @@
 //! A line cannot be broken or made endless by what a service or a controller sends, and a standard
 //! error that is gone never stops the agent.
 
+mod recent;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::time::SystemTime;
 
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::sys::stat::fstat;
 
 use crate::limits::LOG_MESSAGE_MAX;
+
+pub use recent::{Recent, recent};
 
 /// The crate whose records are of the wanted level.
 const OURS: &str = env!("CARGO_CRATE_NAME");
@@ -23,14 +27,38 @@ const OURS: &str = env!("CARGO_CRATE_NAME");
 pub fn start(level: LevelFilter) {
     let style = Style::of_stderr();
     let others = level.min(LevelFilter::Warn);
-    // A logger that is there already, in a test, stays.
-    let _ = env_logger::Builder::new()
+    let written = env_logger::Builder::new()
         .filter_level(others)
         .filter_module(OURS, level)
         .format(move |out, record| out.write_all(line(style, SystemTime::now(), record).as_bytes()))
         // A failed write is dropped by env_logger: there is nobody to tell.
         .target(env_logger::Target::Stderr)
-        .try_init();
+        .build();
+    let filter = written.filter().max(LevelFilter::Warn);
+    // A logger that is there already, in a test, stays.
+    if log::set_boxed_logger(Box::new(Kept(written))).is_ok() {
+        log::set_max_level(filter);
+    }
+}
+
+/// Writes the log, and keeps warnings and errors for the status, whatever `-v` says.
+struct Kept(env_logger::Logger);
+
+impl Log for Kept {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn || self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.level() <= Level::Warn {
+            recent::keep(record.level(), SystemTime::now(), text(record));
+        }
+        self.0.log(record);
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// How lines begin.
@@ -65,10 +93,7 @@ fn is_stderr(stream: &str) -> bool {
 
 /// One record, with its newline.
 fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
-    let mut message = Message::default();
-    // It fails only to say that it is full.
-    let _ = message.write_fmt(*record.args());
-    let message = message.text;
+    let message = text(record);
     match style {
         Style::Terminal => {
             let time = humantime::format_rfc3339_millis(now);
@@ -76,6 +101,14 @@ fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
         }
         Style::Journal => format!("<{}>{message}\n", priority(record.level())),
     }
+}
+
+/// What a record says, in bounds and on one line.
+fn text(record: &Record<'_>) -> String {
+    let mut message = Message::default();
+    // It fails only to say that it is full.
+    let _ = message.write_fmt(*record.args());
+    message.text
 }
 
 /// The priority of syslog. Source: syslog(3).
@@ -115,7 +148,7 @@ impl fmt::Write for Message {
 }
 
 /// Control characters, line separators, and the marks that reorder text on a terminal.
-fn is_hostile(character: char) -> bool {
+pub(crate) fn is_hostile(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

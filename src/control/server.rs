@@ -1,0 +1,212 @@
+//! The agent's end of the local socket.
+//!
+//! Is responsible for: few connections at once, each bounded in bytes and time, so that a slow, silent or
+//! hostile client costs a place for some seconds and nothing else; a further one waits in the kernel.
+
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use log::warn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+use zeroize::Zeroizing;
+
+use super::lock::{BindError, Held};
+use super::{Reply, Request, peer};
+use crate::limits::{
+    CONTROL_ANSWER, CONTROL_CONNECTIONS, CONTROL_LOG_EVERY, CONTROL_REPLY_MAX, CONTROL_REQUEST_MAX,
+    CONTROL_TRANSFER,
+};
+
+/// After an accept that failed; the cause, no free descriptor, does not go at once.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// One question, and where its answer goes.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes. Nobody listens any more if the client has gone; that is no fault.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// The local socket. Dropped, it is removed and the folder is free for another agent.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    held: Held,
+}
+
+impl Server {
+    /// Takes the runtime folder, which it makes if need be, and opens the socket in it. To be called within
+    /// the runtime.
+    ///
+    /// # Errors
+    /// Another agent has the folder, or the system says no.
+    pub fn bind(runtime: &Path) -> Result<Server, BindError> {
+        let held = Held::take(runtime)?;
+        let listener = UnixListener::from_std(held.listen()?).map_err(|error| {
+            BindError::System(
+                "watch the socket",
+                crate::config::paths::socket(runtime),
+                error,
+            )
+        })?;
+        Ok(Server { listener, held })
+    }
+
+    /// Serves until it is dropped. What is asked goes to `asks`; whoever takes it from there answers soon, for
+    /// after [`CONTROL_ANSWER`] the client is told that the agent is busy.
+    pub async fn serve(self, asks: mpsc::Sender<Ask>) {
+        let complaints = Complaints::default();
+        let place = || serve_one_by_one(&self.listener, &asks, &complaints);
+        let mut places: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+        places.resize_with(CONTROL_CONNECTIONS, || Box::pin(place()));
+        poll_fn(|cx| {
+            for place in &mut places {
+                // It has no end.
+                let _ = place.as_mut().poll(cx);
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+        drop(self.held);
+    }
+}
+
+/// One of the places for connections, for ever.
+async fn serve_one_by_one(listener: &UnixListener, asks: &mpsc::Sender<Ask>, log: &Complaints) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(trouble) = serve_client(stream, asks).await {
+                    log.say(&trouble);
+                }
+            }
+            Err(error) => {
+                log.say(&format!("the local socket takes no connection ({error})"));
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One question and its answer. Ends in [`CONTROL_TRANSFER`], [`CONTROL_ANSWER`] and the first again.
+async fn serve_client(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> Result<(), String> {
+    let peer = stream
+        .peer_cred()
+        .map_err(|error| format!("a client that the kernel does not name is refused ({error})"))?;
+    if !peer::may_ask(&peer) {
+        let refused = Reply::Refused(
+            "your user is neither root nor the agent's, nor in the agent's group".to_owned(),
+        );
+        let _ = timeout(CONTROL_TRANSFER, stream.write_all(&refused.to_line())).await;
+        return Err(format!(
+            "user {} (process {}) may not ask and is refused; if it should, add it to the agent's group",
+            peer.uid(),
+            peer.pid().unwrap_or_default()
+        ));
+    }
+    let who = || {
+        format!(
+            "user {}, process {}",
+            peer.uid(),
+            peer.pid().unwrap_or_default()
+        )
+    };
+    let line = match timeout(CONTROL_TRANSFER, read_line(&mut stream)).await {
+        Ok(Ok(line)) => line,
+        Ok(Err(reason)) => return Err(format!("{}: {reason}", who())),
+        Err(_) => {
+            let limit = CONTROL_TRANSFER.as_secs();
+            return Err(format!("{}: no whole request within {limit} s", who()));
+        }
+    };
+    let request = Request::from_line(&line);
+    // The token in it is overwritten now, and not when the answer is out.
+    drop(line);
+    let (reply, trouble) = match request {
+        Ok(request) => (answer(request, asks).await, None),
+        Err(error) => {
+            let trouble = format!("{}: {error}", who());
+            (Reply::Refused(error.to_string()), Some(trouble))
+        }
+    };
+    let mut bytes = reply.to_line();
+    if bytes.len() > CONTROL_REPLY_MAX {
+        bytes = Reply::Refused("the answer is too long for this socket".to_owned()).to_line();
+    }
+    match timeout(CONTROL_TRANSFER, stream.write_all(&bytes)).await {
+        // A client that has gone meanwhile is no trouble of ours.
+        Ok(Ok(()) | Err(_)) => {}
+        Err(_) => return Err(format!("{}: does not take its answer", who())),
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+/// One line without its end. The memory is laid down once, so that no copy of a token stays behind.
+async fn read_line(stream: &mut UnixStream) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut line = Zeroizing::new(vec![0; CONTROL_REQUEST_MAX]);
+    let mut filled = 0;
+    loop {
+        let count = stream
+            .read(&mut line[filled..])
+            .await
+            .map_err(|error| format!("cannot be read ({error})"))?;
+        let fresh = &line[filled..filled + count];
+        if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
+            line.truncate(filled + end);
+            return Ok(line);
+        }
+        filled += count;
+        if filled == CONTROL_REQUEST_MAX {
+            return Err(format!(
+                "a request of more than the allowed {CONTROL_REQUEST_MAX} bytes"
+            ));
+        }
+        if count == 0 {
+            return Err("ended before the end of its request".to_owned());
+        }
+    }
+}
+
+async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Reply {
+    let busy = || Reply::Refused("the agent is busy; ask again".to_owned());
+    let (reply, replied) = oneshot::channel();
+    let asked = async {
+        if asks.send(Ask { request, reply }).await.is_err() {
+            return None;
+        }
+        replied.await.ok()
+    };
+    match timeout(CONTROL_ANSWER, asked).await {
+        Ok(Some(reply)) => reply,
+        Ok(None) => Reply::Refused("the agent is stopping".to_owned()),
+        Err(_) => busy(),
+    }
+}
+
+/// What is wrong with clients, at most a line each [`CONTROL_LOG_EVERY`].
+#[derive(Default)]
+struct Complaints(std::cell::Cell<(Option<Instant>, u32)>);
+
+impl Complaints {
+    fn say(&self, trouble: &str) {
+        let now = Instant::now();
+        let (last, unsaid) = self.0.get();
+        if last.is_some_and(|last| now.duration_since(last) < CONTROL_LOG_EVERY) {
+            self.0.set((last, unsaid.saturating_add(1)));
+            return;
+        }
+        self.0.set((Some(now), 0));
+        match unsaid {
+            0 => warn!("control socket: {trouble}"),
+            more => warn!("control socket: {trouble} (and {more} more since the last such line)"),
+        }
+    }
+}
