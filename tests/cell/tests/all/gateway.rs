@@ -20,15 +20,18 @@ async fn scripted(script: &str) -> Gateway {
 
 #[tokio::test]
 async fn an_agent_that_was_killed_finds_what_it_left() {
-    let gateway = scripted("echo found $(cat run/left); echo left > run/left; sleep 60").await;
+    let gateway =
+        scripted("echo found $(cat run/left); echo left > run/left; echo stored; exec sleep 60")
+            .await;
     let mut agent = gateway.start().expect("a shell");
     agent
         .wait_line(|line| line == "found", LIMIT)
         .await
         .expect("nothing there yet");
-    while !gateway.runtime().join("left").exists() {
-        tokio::task::yield_now().await;
-    }
+    agent
+        .wait_line(|line| line == "stored", LIMIT)
+        .await
+        .expect("it goes on");
     agent.kill().await.expect("it ran");
     agent.kill().await.expect_err("it is gone");
     drop(agent);
