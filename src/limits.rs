@@ -165,9 +165,19 @@ pub const NAMESERVERS_SHOWN: usize = 3;
 /// kernel's bound for both together with the usual stack of 8 MiB.
 pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
 
-/// Bytes of a line of the log, before what is escaped in it grows. The longest of ours names a route, a
-/// target and a reason in about 400.
-pub const LOG_MESSAGE_MAX: usize = 1024;
+/// Bytes of a line of the log, before what is escaped in it grows. The longest of ours is one of the audit with
+/// a service, a target and a reason as long as they may be; the others need about 400.
+pub const LOG_MESSAGE_MAX: usize = 2048;
+
+/// Bytes of one text in an audit line, as written. A target, which is a host name and a port, fits.
+pub const AUDIT_TEXT_MAX: usize = 320;
+
+/// Bytes of a line of the audit: four texts at most, each with its `…`, and 400 for names and numbers.
+pub const AUDIT_LINE_MAX: usize = 4 * (AUDIT_TEXT_MAX + 3) + 400;
+
+/// Bytes of the audit file; then it becomes `<path>.1`, so that both need twice this. About 2,000 lines, and a
+/// stream makes three or four: weeks of a cell that is visited daily, on a flash of a few megabytes.
+pub const AUDIT_FILE_MAX: u64 = 512 * 1024;
 
 /// Bytes of an MQTT packet that the broker may send: AWS takes payloads of 128 KiB from others, and what is longer
 /// than [`MQTT_TAKEN_MAX`] is passed over with a line in the log. Told to the broker at the login, which keeps longer
@@ -431,6 +441,8 @@ const _: () = {
     assert!(UPWARD_READ <= PAYLOAD_MAX);
     assert!(LINK_WRITE_BUFFER + 2 * UPWARD_READ <= LINK_WRITE_BUFFER_MAX);
     assert!(SHARE_BLOCKS < POOL_BLOCKS);
+    assert!(HOST_NAME_MAX + ":65535".len() <= AUDIT_TEXT_MAX);
+    assert!("audit ".len() + AUDIT_LINE_MAX <= LOG_MESSAGE_MAX);
     assert!(ACCESS_TOKEN_MAX + 1024 <= REQUEST_MAX);
     assert!(ACCESS_TOKEN_MAX + DECLARED_MAX * (SERVICE_ID_MAX + 3) + 256 <= NOTIFICATION_MAX);
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);

@@ -147,7 +147,7 @@ impl fmt::Write for Message {
     }
 }
 
-/// Control characters, line separators, and the marks that reorder text on a terminal.
+/// Control characters, line separators, and the marks that reorder text on a terminal. All are below U+10000.
 pub(crate) fn is_hostile(character: char) -> bool {
     character.is_control()
         || matches!(character,
