@@ -161,6 +161,9 @@ pub const RESOLV_CONF_MAX: u64 = 4096;
 /// DNS servers that are named. Source: `MAXNS` of resolv.conf(5), more are not asked.
 pub const NAMESERVERS_SHOWN: usize = 3;
 
+/// Bytes of a file of the time zone database; the largest has 4 KiB.
+pub const ZONE_MAX: u64 = 64 * 1024;
+
 /// Bytes of the command line or of the environment that are looked through for tokens. Source: `ARG_MAX`, the
 /// kernel's bound for both together with the usual stack of 8 MiB.
 pub const ARGUMENTS_MAX: u64 = 2 * 1024 * 1024;
@@ -408,6 +411,13 @@ pub const MQTT_REFUSED_WAIT: Duration = Duration::from_secs(30);
 
 /// The least wait after another client has taken the session over.
 pub const MQTT_TAKEN_OVER_WAIT: Duration = Duration::from_secs(60);
+
+/// Between two looks at a key switch that is a file, and between two attempts on one that cannot be read. The kernel
+/// tells at once (inotify); this is for folders that are not there yet and file systems that do not tell.
+pub const SWITCH_LOOK: Duration = Duration::from_secs(2);
+
+/// Between two looks at a GPIO line whose chip has no interrupts.
+pub const GPIO_LOOK: Duration = Duration::from_millis(250);
 
 /// Turns of a tunnel's loop before it lets other tasks run.
 pub const TURNS_MAX: u32 = 32;
