@@ -1,0 +1,263 @@
+//! Real brokers over loopback, with real TLS.
+
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cell::broker::{Broker, Ending, Event};
+use cell::certs::DeviceFiles;
+use cell::mosquitto::Mosquitto;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::{Config, Start};
+use crate::link::way::Way;
+use crate::notify::board::{Board, State};
+use crate::notify::{ALPN, Setup, run_by, topic_of};
+use crate::protocol::notification::Notification;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Gateway {
+    setup: Setup,
+    board: Rc<Board>,
+    taken: mpsc::Receiver<Notification>,
+}
+
+/// What the agent would make of a configuration.
+fn gateway(port: u16, device: &DeviceFiles, room: usize) -> Gateway {
+    capture();
+    let folder = cell::agent::Folder::new("notify").expect("a folder");
+    let text = format!(
+        "thing = \"{}\"\n[notify]\nendpoint = \"localhost:{port}\"\ncertificate = {:?}\nkey = {:?}\nca = {:?}\n\
+         [routes.r]\ntarget = \"127.0.0.1:1\"\n",
+        device.thing, device.certificate, device.key, device.ca
+    );
+    let file = folder.write("cellgate.toml", &text).expect("written");
+    let args = [OsString::from("--config"), file.into_os_string()];
+    let Ok(Start::Run { config, .. }) = Config::load(args.into_iter(), &mut |_| None) else {
+        panic!("the configuration is good");
+    };
+    let (arrivals, taken) = mpsc::channel(room);
+    let board = Rc::new(Board::new(Instant::now()));
+    let setup = Setup {
+        thing: config.thing.expect("a thing"),
+        notify: config.notify.expect("a broker"),
+        way: Way::new(None, &[]).expect("no roots"),
+        arrivals,
+        board: Rc::clone(&board),
+    };
+    Gateway {
+        setup,
+        board,
+        taken,
+    }
+}
+
+/// Runs a gateway as long as the test goes on.
+async fn while_running<T>(setup: Setup, alpn: bool, test: impl Future<Output = T>) -> T {
+    let life = Box::pin(run_by(setup, alpn.then_some(ALPN)));
+    tokio::select! {
+        () = life => panic!("it lives for ever"),
+        done = timeout(Duration::from_secs(60), Box::pin(test)) => done.expect("within a minute"),
+    }
+}
+
+async fn next(taken: &mut mpsc::Receiver<Notification>) -> String {
+    let notification = timeout(PATIENCE, taken.recv()).await.expect("in time");
+    notification.expect("one").access_token.expose().to_owned()
+}
+
+async fn until(mut seen: impl FnMut() -> bool) {
+    let waiting = async {
+        while !seen() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_mosquitto_on_either_port_keeps_what_comes_meanwhile() {
+    for alpn in [false, true] {
+        let mut broker = Mosquitto::start().await.expect("mosquitto");
+        let device = broker.device("cell-1").expect("a device");
+        let topic = topic_of("cell-1");
+        let port = if alpn {
+            broker.alpn_port()
+        } else {
+            broker.port()
+        };
+        let Gateway {
+            setup,
+            board,
+            mut taken,
+        } = gateway(port, &device, 4);
+        while_running(setup, alpn, async {
+            until(|| board.state() == State::Connected).await;
+            assert!(!board.session_present());
+            broker
+                .publish(&topic, payload("first").as_bytes(), 1)
+                .await
+                .expect("published");
+            assert_eq!(next(&mut taken).await, "first");
+            let acknowledged = |line: &str| line.contains("Received PUBACK from cell-1");
+            broker
+                .wait_line(acknowledged, PATIENCE)
+                .await
+                .expect("PUBACK");
+            for bad in [&b"{"[..], &[0u8; 20_000], &[0xff; 128 * 1024]] {
+                broker.publish(&topic, bad, 1).await.expect("published");
+            }
+            until(|| board.refused() == 3).await;
+            assert_eq!(lines("refused").len(), 3);
+            broker
+                .publish(&topic, payload("second").as_bytes(), 1)
+                .await
+                .expect("published");
+            assert_eq!(next(&mut taken).await, "second");
+            broker.restart().await.expect("restarted");
+            until(|| board.last_error().is_some()).await;
+            until(|| board.state() == State::Connected).await;
+            assert_eq!(lines("next attempt in").is_empty(), false);
+        })
+        .await;
+        // Away: what comes is kept.
+        let gone = |line: &str| {
+            line.contains("Client cell-1 closed") || line.contains("Client cell-1 disconnected")
+        };
+        broker.wait_line(gone, PATIENCE).await.expect("gone");
+        broker
+            .publish(&topic, payload("third").as_bytes(), 1)
+            .await
+            .expect("published");
+        let Gateway {
+            setup,
+            board,
+            mut taken,
+        } = gateway(port, &device, 4);
+        while_running(setup, alpn, async {
+            assert_eq!(next(&mut taken).await, "third");
+            until(|| board.state() == State::Connected).await;
+            assert!(board.session_present());
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_strict_broker_finds_no_fault_and_every_end_is_followed_by_a_login() {
+    let broker = Broker::start().expect("a broker");
+    let device = broker.device("cell-1").expect("a device");
+    broker.switch(|switches| switches.keep_alive = Some(2));
+    let Gateway {
+        setup,
+        board,
+        mut taken,
+    } = gateway(broker.alpn_port(), &device, 4);
+    while_running(setup, true, async {
+        until(|| board.state() == State::Connected).await;
+        broker.notify("cell-1", payload("one").as_bytes()).expect("sent");
+        assert_eq!(next(&mut taken).await, "one");
+        let pinged = |event: &Event| matches!(event, Event::Ping { .. });
+        let mark = broker.mark();
+        broker.wait_event_after(mark, pinged, PATIENCE).await.expect("the imposed keep alive is kept");
+        for reason in [None, Some(0x8b), Some(0x98)] {
+            let mark = broker.mark();
+            match reason {
+                None => broker.kill("cell-1").expect("connected"),
+                Some(reason) => broker.disconnect("cell-1", reason).expect("connected"),
+            }
+            let subscribed = |event: &Event| event.is_subscribed("cell-1");
+            broker.wait_event_after(mark, subscribed, PATIENCE).await.expect("again");
+            until(|| board.state() == State::Connected).await;
+        }
+        let said = lines("next attempt in");
+        assert!(said[0].contains("broke in the wait for notifications"), "{said:#?}");
+        assert!(said[1].contains("server shutting down (0x8b)"), "{said:#?}");
+        assert!(said[2].contains("administrative action (0x98)"), "{said:#?}");
+        broker.disconnect("cell-1", 0x8e).expect("connected");
+        until(|| matches!(board.state(), State::WaitingToRetry(at) if at > Instant::now() + Duration::from_secs(50))).await;
+        assert!(board.last_error().expect("one").contains("same client ID"));
+    })
+    .await;
+    assert_eq!(broker.violations(), []);
+}
+
+#[tokio::test]
+async fn refusals_and_the_wrong_port_are_explained() {
+    let broker = Broker::start().expect("a broker");
+    let device = broker.device("cell-1").expect("a device");
+    for (turn, alpn, parts) in [
+        (Some(0x87), true, ["refused the login", "iot:Connect"]),
+        (None, true, ["refused the subscription", "iot:Subscribe"]),
+        (None, false, ["", "localhost"]),
+    ] {
+        broker.switch(|switches| {
+            switches.refuse_connect = turn;
+            switches.refuse_subscribe = Some(0x87);
+        });
+        let Gateway { setup, board, .. } = gateway(broker.alpn_port(), &device, 4);
+        while_running(setup, alpn, async {
+            until(|| board.last_error().is_some()).await;
+        })
+        .await;
+        let said = lines("next attempt in");
+        for part in parts {
+            assert!(said[0].contains(part), "{said:#?} lacks {part:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_when_it_was_taken() {
+    let broker = Broker::start().expect("a broker");
+    let device = broker.device("cell-1").expect("a device");
+    let Gateway {
+        setup,
+        board,
+        mut taken,
+    } = gateway(broker.port(), &device, 1);
+    while_running(setup, false, async {
+        until(|| board.state() == State::Connected).await;
+        let mark = broker.mark();
+        for token in ["one", "two"] {
+            broker
+                .notify("cell-1", payload(token).as_bytes())
+                .expect("sent");
+        }
+        let puback = |event: &Event| event.is_puback("cell-1");
+        let (_, first) = broker
+            .wait_event_after(mark, puback, PATIENCE)
+            .await
+            .expect("one fits");
+        assert_eq!(board.taken(), 1, "there is room for one");
+        assert_eq!(broker.count_events(first, puback), 0, "two waits");
+        assert_eq!(next(&mut taken).await, "one");
+        broker
+            .wait_event_after(first, puback, PATIENCE)
+            .await
+            .expect("two has its place");
+        assert_eq!(next(&mut taken).await, "two");
+        // Now nobody takes: the second of these is dropped after its time, and the connection lives.
+        for token in ["three", "four"] {
+            broker
+                .notify("cell-1", payload(token).as_bytes())
+                .expect("sent");
+        }
+        until(|| board.refused() == 1).await;
+        assert_eq!(lines("the agent has taken none").len(), 1);
+        assert_eq!(board.state(), State::Connected);
+    })
+    .await;
+    let lost = |event: &Event| matches!(event, Event::Disconnected { ending, .. } if !matches!(ending, Ending::Lost(_)));
+    assert_eq!(
+        broker
+            .events()
+            .iter()
+            .filter(|entry| lost(&entry.what))
+            .count(),
+        0
+    );
+}
