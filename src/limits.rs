@@ -207,6 +207,13 @@ pub const ARRIVALS_MAX: usize = 4;
 
 /// Bytes of the last error that the connection to the broker keeps to be shown.
 pub const BOARD_TEXT_MAX: usize = 512;
+/// Hashes of tokens that came already. A notification comes again within the time of a lost PUBACK, not after
+/// so many others.
+pub const SEEN_MAX: usize = 64;
+
+/// Bytes of the rejoin file. Every place taken, every service of it with a stream and every token as long as
+/// it may be comes to less than 32 KiB; escapes could double that.
+pub const REJOIN_FILE_MAX: usize = 64 * 1024;
 
 // ---- what the process needs -----------------------------------------------------------------
 
@@ -216,8 +223,8 @@ pub const RESOLVERS: usize = 3;
 /// Bytes of stack for each of them; the agent itself runs on the main thread alone.
 pub const RESOLVER_STACK: usize = 256 * 1024;
 
-/// Orders that may wait for a tunnel; more come in no order that matters.
-pub const ORDERS_MAX: usize = 4;
+/// Notifications, and requests at the local socket, that may wait for the agent: one for each place.
+pub const ARRIVALS_MAX: usize = TUNNELS_MAX;
 
 // ---- the local socket and the status --------------------------------------------------------
 
@@ -366,6 +373,16 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 
 /// From SIGTERM to the end of everything; issue and unit promise 3 s.
 pub const STOP_LIMIT: Duration = Duration::from_millis(2_500);
+
+/// A tunnel's life. Source: the quotas of AWS IoT Device Management (12 h).
+pub const TUNNEL_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// Between two writes of the status file while nothing happens; a panel that sees an older one knows that the
+/// agent is gone.
+pub const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// Between two writes of the status file while much happens.
+pub const STATUS_REST: Duration = Duration::from_secs(1);
 
 /// Waiting for the service's answer to our WebSocket close.
 pub const CLOSE_LIMIT: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use cellgate::config::{self, Config, Start};
 use cellgate::limits::{RESOLVER_STACK, RESOLVERS};
-use cellgate::{agent, argv, exit, logging, tunnel};
+use cellgate::{agent, argv, exit, logging};
 use log::{error, info, warn};
 
 fn main() -> ExitCode {
@@ -57,8 +57,8 @@ fn main() -> ExitCode {
         over
     });
     match over {
-        Ok(tunnel::Over::Stopped) => ExitCode::from(exit::STOPPED),
-        Ok(tunnel::Over::Refused(_)) => ExitCode::from(exit::REFUSED),
+        Ok(agent::Outcome::Stopped) => ExitCode::from(exit::STOPPED),
+        Ok(agent::Outcome::Refused) => ExitCode::from(exit::REFUSED),
         Err(reason) => {
             error!("cannot run: {reason}");
             ExitCode::from(exit::SYSTEM)

@@ -51,6 +51,11 @@ impl ClientToken {
         ))
     }
 
+    /// One that this agent made before a restart; nothing if it is none.
+    pub fn restore(text: &str) -> Option<ClientToken> {
+        ClientToken::parse(Secret::new(text.to_owned())).ok()
+    }
+
     /// The token itself, for the `client-token` header.
     pub fn expose(&self) -> &str {
         self.0.expose()

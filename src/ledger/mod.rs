@@ -12,6 +12,8 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use self::tunnel::{Came, TunnelEntry};
 use crate::audit::{Audit, Event};
 use crate::secret::Secret;
@@ -20,6 +22,7 @@ use crate::secret::Secret;
 pub struct Ledger {
     tunnels: RefCell<Vec<Rc<TunnelEntry>>>,
     audit: Rc<Audit>,
+    news: Rc<Notify>,
 }
 
 impl Ledger {
@@ -28,6 +31,7 @@ impl Ledger {
         Rc::new(Ledger {
             tunnels: RefCell::default(),
             audit,
+            news: Rc::default(),
         })
     }
 
@@ -44,8 +48,15 @@ impl Ledger {
             by: came.as_str(),
             region: region.as_deref(),
         });
-        let entry = Rc::new(TunnelEntry::new(name, came, Rc::clone(&self.audit), now));
+        let entry = Rc::new(TunnelEntry::new(
+            name,
+            came,
+            Rc::clone(&self.audit),
+            Rc::clone(&self.news),
+            now,
+        ));
         self.tunnels.borrow_mut().push(Rc::clone(&entry));
+        self.news.notify_one();
         entry
     }
 
@@ -54,6 +65,7 @@ impl Ledger {
         self.tunnels
             .borrow_mut()
             .retain(|tunnel| !Rc::ptr_eq(tunnel, entry));
+        self.news.notify_one();
         let (down, up) = entry.bytes();
         self.audit.write(&Event::TunnelEnded {
             tunnel: &entry.name,
@@ -68,6 +80,11 @@ impl Ledger {
     /// The tunnels that live, the oldest first.
     pub fn tunnels(&self) -> Ref<'_, Vec<Rc<TunnelEntry>>> {
         self.tunnels.borrow()
+    }
+
+    /// Ready when a tunnel or a stream began, ended or changed its state since the last time.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Where who did what is written.

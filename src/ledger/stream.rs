@@ -7,8 +7,19 @@ use std::time::Instant;
 use super::tally::Tally;
 use super::tunnel::TunnelEntry;
 use crate::audit::{Event, Way};
-use crate::protocol::ids::ConnectionId;
+use crate::protocol::ids::{ConnectionId, ServiceId};
 use crate::protocol::message::Address;
+
+/// The source starts a connection that leads nowhere.
+pub fn refused(tunnel: &TunnelEntry, address: &Address, reason: &str) {
+    tunnel.audit.write(&Event::StreamRefused {
+        tunnel: &tunnel.name,
+        service: address.service.as_ref().map_or("", ServiceId::as_str),
+        stream: address.stream.as_i32(),
+        connection: address.connection.map_or(0, ConnectionId::as_u32),
+        reason,
+    });
+}
 
 /// One connection to a controller, from its start by the source until its socket is closed.
 pub struct StreamEntry {
@@ -50,6 +61,7 @@ impl StreamEntry {
             reason: RefCell::default(),
         });
         tunnel.add_stream(&entry);
+        tunnel.news.notify_one();
         tunnel.audit.write(&Event::StreamOpened {
             tunnel: &tunnel.name,
             service: &entry.service,
@@ -110,6 +122,7 @@ impl StreamEntry {
     /// Its socket is closed, or was never opened. To be called once.
     pub fn end(&self, now: Instant) {
         self.tunnel.remove_stream(self);
+        self.tunnel.news.notify_one();
         self.tunnel.audit.write(&Event::StreamEnded {
             tunnel: &self.tunnel.name,
             service: &self.service,

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::stream::StreamEntry;
-use crate::audit::Audit;
+use tokio::sync::Notify;
+
+use crate::audit::{Audit, Event};
 use crate::protocol::ids::Version;
 
 /// How a tunnel came to the agent.
@@ -73,6 +75,7 @@ pub struct TunnelEntry {
     /// When it took its place.
     pub opened: Instant,
     state: Cell<(TunnelState, Instant)>,
+    down_since: Cell<Instant>,
     /// Attempts that failed since it was up last.
     pub failures: Cell<u32>,
     /// Whether it was ever up.
@@ -90,15 +93,24 @@ pub struct TunnelEntry {
     /// Bytes of streams that are over: to controllers, from them.
     ended: Cell<(u64, u64)>,
     pub(super) audit: Rc<Audit>,
+    /// Rung when something is worth a look.
+    pub(super) news: Rc<Notify>,
 }
 
 impl TunnelEntry {
-    pub(super) fn new(name: String, came: Came, audit: Rc<Audit>, now: Instant) -> TunnelEntry {
+    pub(super) fn new(
+        name: String,
+        came: Came,
+        audit: Rc<Audit>,
+        news: Rc<Notify>,
+        now: Instant,
+    ) -> TunnelEntry {
         TunnelEntry {
             name,
             came,
             opened: now,
             state: Cell::new((TunnelState::Dialling, now)),
+            down_since: Cell::new(now),
             failures: Cell::new(0),
             was_up: Cell::new(false),
             version: Cell::new(None),
@@ -109,6 +121,7 @@ impl TunnelEntry {
             streams_ever: Cell::new(0),
             ended: Cell::new((0, 0)),
             audit,
+            news,
         }
     }
 
@@ -122,10 +135,19 @@ impl TunnelEntry {
         self.state.get().1
     }
 
+    /// Since when it is not up; from its opening if it never was.
+    pub fn down_since(&self) -> Instant {
+        self.down_since.get()
+    }
+
     /// It does something else from `now` on.
     pub fn set_state(&self, state: TunnelState, now: Instant) {
+        if self.state() == TunnelState::Up && state != TunnelState::Up {
+            self.down_since.set(now);
+        }
         if self.state() != state {
             self.state.set((state, now));
+            self.news.notify_one();
         }
         if state == TunnelState::Up {
             self.was_up.set(true);
@@ -151,6 +173,11 @@ impl TunnelEntry {
             up += stream.tally.up();
         }
         (down, up)
+    }
+
+    /// Writes down what happened to it.
+    pub fn audit(&self, event: &Event<'_>) {
+        self.audit.write(event);
     }
 
     pub(super) fn add_stream(&self, stream: &Rc<StreamEntry>) {

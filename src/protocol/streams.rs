@@ -65,20 +65,27 @@ pub struct Streams {
     places: [Option<Place>; CONNECTIONS_MAX],
     generations: [u32; CONNECTIONS_MAX],
     by_id: FnvIndexMap<(StreamIndex, ConnectionId), Slot, CONNECTIONS_MAX>,
+    limit: usize,
 }
 
 impl Default for Streams {
     fn default() -> Streams {
+        Streams::limited(CONNECTIONS_MAX)
+    }
+}
+
+impl Streams {
+    /// A table that holds no more than `limit` connections, at most [`CONNECTIONS_MAX`].
+    pub fn limited(limit: usize) -> Streams {
         Streams {
+            limit,
             streams: [const { None }; SERVICES_MAX],
             places: [const { None }; CONNECTIONS_MAX],
             generations: [0; CONNECTIONS_MAX],
             by_id: FnvIndexMap::new(),
         }
     }
-}
 
-impl Streams {
     /// The current stream of a service, by its name as it is on the wire; empty for a V1 peer.
     pub fn find(&self, service: &[u8]) -> Option<StreamIndex> {
         self.indices().find(|index| {
@@ -123,7 +130,7 @@ impl Streams {
         (0u8..).take(SERVICES_MAX).map(StreamIndex)
     }
 
-    /// Gives a connection a slot. Nothing if all [`CONNECTIONS_MAX`] are taken, or the stream is gone.
+    /// Gives a connection a slot. Nothing if all places are taken, or the stream is gone.
     pub fn open(&mut self, index: StreamIndex, connection: ConnectionId) -> Option<Slot> {
         let stream = self.stream(index)?;
         let address = Address {
@@ -133,6 +140,7 @@ impl Streams {
         };
         let (place, free) = (0u8..)
             .zip(&self.places)
+            .take(self.limit)
             .find(|(_, place)| place.is_none())?;
         debug_assert!(free.is_none());
         let slot = Slot {

@@ -43,10 +43,7 @@ impl fmt::Display for ConnectError {
                 f,
                 "the connection before still writes out its last bytes, and the route's limit of connections allows no other"
             ),
-            ConnectError::Resolve(error) => write!(
-                f,
-                "its name {error}; or use an address"
-            ),
+            ConnectError::Resolve(error) => write!(f, "its name {error}; or use an address"),
             ConnectError::Timeout => write!(
                 f,
                 "no answer; is the controller switched on, its cable in, and the address right?"

@@ -1,7 +1,8 @@
 //! The blocks that keep what controllers do not take at once; a fixed number for the whole gateway.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use bytes::{Buf, BufMut, BytesMut};
 
@@ -11,6 +12,7 @@ use crate::limits::BLOCK;
 /// idle agent holds none.
 pub struct Pool {
     free: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl Pool {
@@ -18,12 +20,21 @@ impl Pool {
     pub fn new(blocks: usize) -> Rc<Pool> {
         Rc::new(Pool {
             free: Cell::new(blocks),
+            waiting: RefCell::default(),
         })
     }
 
     /// Blocks that can still be taken.
     pub fn free(&self) -> usize {
         self.free.get()
+    }
+
+    /// Wakes the task when a block comes back. There is one task a tunnel.
+    pub fn register(&self, cx: &Context<'_>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
     }
 
     /// One block; nothing when all are out.
@@ -66,5 +77,8 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         self.pool.free.set(self.pool.free.get() + 1);
+        for waker in self.pool.waiting.take() {
+            waker.wake();
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use heapless::Deque;
 
+use super::desk::Why;
 use crate::limits::OUTBOX_MAX;
 use crate::link::websocket::{CloseCode, Link, Lost};
 use crate::protocol::session::{Ending, Violation};
@@ -19,8 +20,10 @@ pub(super) enum Down {
     Violation(Violation),
     /// No sign of life for this long.
     Dead(Duration),
-    /// The agent ordered the tunnel to stop.
-    Stop,
+    /// The agent ends the tunnel.
+    Stop(Why),
+    /// The cell lets nobody in any more.
+    NoAccess,
 }
 
 impl fmt::Display for Down {
@@ -33,7 +36,8 @@ impl fmt::Display for Down {
                 "the link is dead: no pong and nothing else from the service for {:.0} s",
                 silence.as_secs_f64()
             ),
-            Down::Stop => write!(f, "the agent stops"),
+            Down::Stop(why) => why.fmt(f),
+            Down::NoAccess => write!(f, "the cell lets nobody in any more ([access])"),
         }
     }
 }

@@ -3,52 +3,68 @@
 //! Is responsible for: joining `protocol`, `link` and `relay`, and nothing else does. The connections to the
 //! controllers outlive the link: what is queued is written out while the tunnel reconnects.
 //!
-//! States: Dialling -> Up -> (Waiting -> Dialling …) -> Over. Over is final for an access token.
+//! States: Waiting (for a clock that can be believed, for access, for its turn to retry) -> Dialling -> Up ->
+//! Waiting … -> Over. Over is final for an access token.
 
 mod clock;
+pub mod desk;
 pub mod directory;
 mod down;
-pub mod order;
 mod relays;
 mod stop;
 mod up;
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use heapless::Deque;
 use log::{error, info, warn};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use self::clock::Clock;
+use self::desk::{Desk, Interrupt, Why};
 use self::directory::Directory;
 use self::down::Down;
-use self::order::Order;
 use self::relays::Relays;
 use self::up::Up;
+use crate::audit::Event;
 use crate::config::{ClientToken, Endpoint};
-use crate::ledger::tunnel::TunnelEntry;
-use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT};
+use crate::ledger::tunnel::{TunnelEntry, TunnelState};
+use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT, OUTBOX_MAX};
 use crate::link::dial::{DialError, Dialled, dial};
+use crate::link::route;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::handshake::{Refusal, Verdict};
+use crate::protocol::message::Address;
 use crate::relay::pool::Pool;
 use crate::secret::Secret;
+use crate::supervise::clock as clock_of_day;
 
 /// Why a tunnel is over.
 #[derive(Debug)]
 pub enum Over {
     /// The service refused the access token; it is dead.
     Refused(Refusal),
-    /// The agent ordered it.
-    Stopped,
+    /// The agent ended it.
+    Ended(Why),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Over::Refused(refusal) => write!(f, "the service refused the token: {refusal}"),
+            Over::Ended(why) => why.fmt(f),
+        }
+    }
 }
 
 /// What a tunnel is made of.
@@ -57,34 +73,30 @@ pub struct Setup {
     pub endpoint: Endpoint,
     /// The way out of the cell's network.
     pub way: Rc<Way>,
-    /// How its certificate is checked.
+    /// How the service's certificate is checked.
     pub tls: Arc<ClientConfig>,
     /// Lets us into the tunnel.
-    pub access_token: Arc<Secret>,
+    pub access_token: Rc<Secret>,
     /// Lets us into it again.
-    pub client_token: Arc<ClientToken>,
+    pub client_token: Rc<ClientToken>,
     /// What the ledger knows of it.
     pub entry: Rc<TunnelEntry>,
+    /// Streams that an agent before this one had: the source is told that they are gone.
+    pub gone: Vec<Address>,
     /// Which services reach which controllers.
     pub directory: Directory,
+    /// Connections at the same time.
+    pub connections: usize,
     /// Where bytes wait.
     pub pool: Rc<Pool>,
-    /// What the agent orders.
-    pub orders: mpsc::Receiver<Order>,
+    /// What the agent wants.
+    pub desk: Rc<Desk>,
 }
 
 /// One tunnel.
 pub struct Tunnel {
     name: String,
-    endpoint: Endpoint,
-    way: Rc<Way>,
-    tls: Arc<ClientConfig>,
-    access_token: Arc<Secret>,
-    client_token: Arc<ClientToken>,
-    entry: Rc<TunnelEntry>,
-    directory: Directory,
-    pool: Rc<Pool>,
-    orders: mpsc::Receiver<Order>,
+    setup: Setup,
     relays: Box<Relays>,
     clock: Clock,
     backoff: Backoff,
@@ -93,73 +105,126 @@ pub struct Tunnel {
 impl Tunnel {
     /// A tunnel that is not dialled yet.
     pub fn new(setup: Setup) -> Tunnel {
+        setup.entry.endpoint.replace(setup.endpoint.to_string());
         Tunnel {
             name: format!("tunnel {}", setup.entry.name),
-            endpoint: setup.endpoint,
-            way: setup.way,
-            tls: setup.tls,
-            access_token: setup.access_token,
-            client_token: setup.client_token,
-            entry: setup.entry,
-            directory: setup.directory,
-            pool: setup.pool,
-            orders: setup.orders,
+            setup,
             relays: Box::new(Relays::new()),
             clock: Clock::new(),
             backoff: Backoff::default(),
         }
     }
 
-    /// Lives until the token is refused or the agent orders a stop.
+    /// Lives until the token is refused or the agent ends it.
     pub async fn run(mut self) -> Over {
         loop {
-            let mut retry_after = None;
-            match self.dial().await {
-                None => return self.stop().await,
-                Some(Ok(dialled)) => {
-                    let since = Clock::now();
-                    // Boxed, like the dialling: what both need lives only as long as they do.
-                    let down = Box::pin(self.serve(dialled)).await;
-                    if let Down::Stop = down {
-                        return Over::Stopped;
-                    }
-                    let up_for = Clock::now().saturating_duration_since(since);
-                    warn!(
-                        "{}: WebSocket lost after {}: {down}",
-                        self.name,
-                        humantime::format_duration(Duration::from_secs(up_for.as_secs()))
-                    );
-                    if up_for >= BACKOFF_FORGET {
-                        self.backoff.forget();
-                    }
-                }
-                Some(Err(DialError::Refused(refusal))) => match refusal.verdict() {
-                    Verdict::Final => return self.refused(refusal).await,
-                    Verdict::Retry => {
-                        retry_after = refusal.retry_after;
-                        warn!(
-                            "{}: {} {}",
-                            self.name,
-                            self.endpoint,
-                            DialError::Refused(refusal)
-                        );
-                    }
-                },
-                Some(Err(error)) => warn!("{}: {} not reached: {error}", self.name, self.endpoint),
-            }
-            if self.wait(retry_after).await.is_none() {
-                return self.stop().await;
+            let retry_after = match self.attempt().await {
+                Ok(retry_after) => retry_after,
+                Err(Parting::Over(over)) => return over,
+                Err(Parting::Refused(refusal)) => return self.refused(refusal).await,
+                Err(Parting::Interrupted(Interrupt::Stop(why))) => return self.stop(why).await,
+                Err(Parting::Interrupted(Interrupt::NoAccess)) => continue,
+            };
+            match self.wait(retry_after).await {
+                Ok(()) | Err(Interrupt::NoAccess) => {}
+                Err(Interrupt::Stop(why)) => return self.stop(why).await,
             }
         }
     }
 
-    async fn dial(&mut self) -> Option<Result<Dialled, DialError>> {
-        info!("{}: connecting to {}", self.name, self.endpoint);
-        let endpoint = self.endpoint.clone();
-        let way = Rc::clone(&self.way);
-        let tls = Arc::clone(&self.tls);
-        let access_token = Arc::clone(&self.access_token);
-        let client_token = Arc::clone(&self.client_token);
+    /// Waits for leave to dial, dials, and serves. Gives the service's Retry-After, if it has one.
+    async fn attempt(&mut self) -> Result<Option<Duration>, Parting> {
+        self.wait_for_access().await?;
+        self.wait_for_clock().await?;
+        let dialled = match self.dial().await? {
+            Ok(dialled) => dialled,
+            Err(DialError::Refused(refusal)) if refusal.verdict() == Verdict::Final => {
+                return Err(Parting::Refused(refusal));
+            }
+            Err(error) => {
+                let said = error.to_string();
+                warn!("{}: {} not reached: {said}", self.name, self.setup.endpoint);
+                self.note_failure(said);
+                return Ok(match error {
+                    DialError::Refused(refusal) => refusal.retry_after,
+                    _ => None,
+                });
+            }
+        };
+        let since = Clock::now();
+        let (local, peer) = (dialled.local, dialled.address);
+        // Boxed, like the dialling: what both need lives only as long as they do.
+        let down = Box::pin(self.serve(dialled)).await;
+        let up_for = Clock::now().saturating_duration_since(since);
+        if up_for >= BACKOFF_FORGET {
+            self.backoff.forget();
+        }
+        let mut said = down.to_string();
+        if let Down::Lost(_) | Down::Dead(_) = down
+            && let Some(changed) = route::what_changed(local, peer)
+        {
+            said = format!("{said}; {changed}");
+        }
+        self.audit(&Event::TunnelDown {
+            tunnel: &self.setup.entry.name,
+            reason: &said,
+        });
+        match down {
+            Down::Stop(why) => return Err(Parting::Over(Over::Ended(why))),
+            Down::NoAccess => return Err(Parting::Interrupted(Interrupt::NoAccess)),
+            Down::Lost(_) | Down::Violation(_) | Down::Dead(_) => {}
+        }
+        warn!(
+            "{}: WebSocket lost after {}: {said}",
+            self.name,
+            humantime::format_duration(Duration::from_secs(up_for.as_secs()))
+        );
+        self.note_failure(said);
+        Ok(None)
+    }
+
+    async fn wait_for_access(&mut self) -> Result<(), Interrupt> {
+        let mut told = false;
+        poll_fn(|cx| {
+            self.take_routes();
+            if let Poll::Ready(why) = self.setup.desk.poll_stop(cx) {
+                return Poll::Ready(Err(Interrupt::Stop(why)));
+            }
+            if self.setup.desk.poll_access(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if !told {
+                told = true;
+                info!(
+                    "{}: waits until the cell lets people in ([access])",
+                    self.name
+                );
+                self.enter(TunnelState::WaitingForAccess);
+            }
+            let _ = self.poll_drained(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn wait_for_clock(&mut self) -> Result<(), Interrupt> {
+        if clock_of_day::plausible(SystemTime::now()) {
+            return Ok(());
+        }
+        self.enter(TunnelState::WaitingForClock);
+        let name = self.name.clone();
+        self.meanwhile(async move { clock_of_day::wait(&name).await })
+            .await
+    }
+
+    async fn dial(&mut self) -> Result<Result<Dialled, DialError>, Interrupt> {
+        info!("{}: connecting to {}", self.name, self.setup.endpoint);
+        self.enter(TunnelState::Dialling);
+        let endpoint = self.setup.endpoint.clone();
+        let way = Rc::clone(&self.setup.way);
+        let tls = Arc::clone(&self.setup.tls);
+        let access_token = Rc::clone(&self.setup.access_token);
+        let client_token = Rc::clone(&self.setup.client_token);
         // Boxed: a TLS handshake is far larger than everything else that waits here.
         self.meanwhile(Box::pin(async move {
             dial(&way, &endpoint, tls, &access_token, &client_token).await
@@ -168,28 +233,34 @@ impl Tunnel {
     }
 
     async fn serve(&mut self, dialled: Dialled) -> Down {
+        let channel_id = dialled.channel_id.as_deref().unwrap_or("-");
         info!(
-            "{}: WebSocket up: service {} at {}, protocol {}, channel-id {}",
-            self.name,
-            self.endpoint,
-            dialled.address,
-            dialled.version,
-            dialled.channel_id.as_deref().unwrap_or("-")
+            "{}: WebSocket up: service {} at {}, protocol {}, channel-id {channel_id}",
+            self.name, self.setup.endpoint, dialled.address, dialled.version,
         );
+        let entry = &self.setup.entry;
+        entry.version.set(Some(dialled.version));
+        entry.channel_id.replace(dialled.channel_id);
+        entry.set_state(TunnelState::Up, Clock::now());
+        self.audit(&Event::TunnelUp {
+            tunnel: &self.setup.entry.name,
+            service: &self.setup.endpoint.to_string(),
+        });
         let (down, farewell) = Up::new(self, dialled.link, dialled.version).serve().await;
         match (down, farewell) {
-            (Down::Stop, Some(farewell)) => {
-                self.say_farewell(farewell).await;
-                Down::Stop
+            (Down::Stop(why), Some(farewell)) => {
+                self.say_farewell(farewell, why).await;
+                Down::Stop(why)
             }
             (down, Some(farewell)) => {
-                // A close is owed, but the service's answer is worth no more than a moment.
+                // Resets and a close are owed, but the service's answer is worth no more than a moment. A cell
+                // that lets nobody in is no reason to keep the resets back.
                 let close = Box::pin(timeout(CLOSE_LIMIT, stop::say(farewell)));
-                match self.meanwhile(close).await {
-                    Some(_) => down,
-                    None => {
-                        self.stop().await;
-                        Down::Stop
+                match self.meanwhile_stop(close).await {
+                    Ok(_) => down,
+                    Err(why) => {
+                        self.stop(why).await;
+                        Down::Stop(why)
                     }
                 }
             }
@@ -197,8 +268,9 @@ impl Tunnel {
         }
     }
 
-    /// Waits before the next attempt; nothing if the agent orders a stop.
-    async fn wait(&mut self, retry_after: Option<Duration>) -> Option<()> {
+    /// Waits before the next attempt.
+    async fn wait(&mut self, retry_after: Option<Duration>) -> Result<(), Interrupt> {
+        self.enter(TunnelState::WaitingToRetry);
         let mut random = [0; 8];
         // Without random numbers there is no TLS either; the wait is then none at all.
         let _ = SystemRandom::new().fill(&mut random);
@@ -218,43 +290,87 @@ impl Tunnel {
         error!(
             "{}: {} {}. This token is never tried again",
             self.name,
-            self.endpoint,
+            self.setup.endpoint,
             DialError::Refused(refusal.clone())
         );
-        // What is queued for the controllers is theirs; unless the agent orders a stop, they get it all.
+        self.note_failure(refusal.to_string());
+        self.enter(TunnelState::Ending);
+        // What is queued for the controllers is theirs; unless the agent ends it, they get it all.
         let drained = poll_fn(|cx| {
-            if self.poll_stop(cx).is_ready() {
-                return Poll::Ready(None);
+            if let Poll::Ready(why) = self.setup.desk.poll_stop(cx) {
+                return Poll::Ready(Err(why));
             }
-            self.poll_drained(cx).map(Some)
+            self.poll_drained(cx).map(Ok)
         });
-        if drained.await.is_none() {
-            self.stop().await;
+        if let Err(why) = drained.await {
+            self.stop(why).await;
         }
         Over::Refused(refusal)
     }
 
-    /// Runs something while the connections that finish go on; nothing if the agent orders a stop.
-    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs something while the connections that finish go on, unless something interrupts it.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
         let mut work = pin!(work);
         poll_fn(|cx| {
-            if self.poll_stop(cx).is_ready() {
-                return Poll::Ready(None);
+            self.take_routes();
+            if let Poll::Ready(interrupt) = self.setup.desk.poll_interrupt(cx) {
+                return Poll::Ready(Err(interrupt));
             }
             let _ = self.poll_drained(cx);
-            work.as_mut().poll(cx).map(Some)
+            work.as_mut().poll(cx).map(Ok)
         })
         .await
     }
 
-    /// Carries out orders; ready when the agent orders a stop.
-    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match ready!(self.orders.poll_recv(cx)) {
-                Some(Order::Routes(routes)) => self.directory.replace(routes),
-                Some(Order::Stop) | None => return Poll::Ready(()),
+    /// The same, but only the end of the tunnel interrupts it.
+    async fn meanwhile_stop<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Why> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = self.setup.desk.poll_stop(cx) {
+                return Poll::Ready(Err(why));
+            }
+            let _ = self.poll_drained(cx);
+            work.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// Takes the owner's new routes over; tells whether there were some.
+    fn take_routes(&mut self) -> bool {
+        let Some(routes) = self.setup.desk.take_routes() else {
+            return false;
+        };
+        self.setup.directory.replace(routes);
+        true
+    }
+
+    /// Resets for the streams that an agent before this one had, once.
+    fn tell_what_is_gone(&mut self) -> Deque<Bytes, OUTBOX_MAX> {
+        let mut outbox = Deque::new();
+        for address in std::mem::take(&mut self.setup.gone) {
+            info!(
+                "{}: {address}: was open before the restart; the source is told that it is gone",
+                self.name
+            );
+            if outbox.push_back(address.stream_reset()).is_err() {
+                break;
             }
         }
+        outbox
+    }
+
+    fn enter(&self, state: TunnelState) {
+        self.setup.entry.set_state(state, Clock::now());
+    }
+
+    fn note_failure(&self, reason: String) {
+        let entry = &self.setup.entry;
+        entry.failures.set(entry.failures.get().saturating_add(1));
+        entry.last_error.replace(Some(reason));
+    }
+
+    fn audit(&self, event: &Event<'_>) {
+        self.setup.entry.audit(event);
     }
 
     /// Goes on with the connections that finish; ready when there are none.
@@ -280,5 +396,21 @@ impl Tunnel {
                 None => return,
             }
         }
+    }
+}
+
+/// Why an attempt is no reason for another one after a wait.
+enum Parting {
+    /// The service refused the token.
+    Refused(Refusal),
+    /// The agent ended the tunnel, and all is said and done.
+    Over(Over),
+    /// The agent interrupted it before the WebSocket was up, or the cell lets nobody in any more.
+    Interrupted(Interrupt),
+}
+
+impl From<Interrupt> for Parting {
+    fn from(interrupt: Interrupt) -> Parting {
+        Parting::Interrupted(interrupt)
     }
 }

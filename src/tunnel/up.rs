@@ -15,15 +15,15 @@ use log::{debug, info, trace, warn};
 
 use super::Tunnel;
 use super::clock::Clock;
+use super::desk::Interrupt;
 use super::down::{Down, Farewell, reason};
-use super::order::Order;
-use crate::ledger::stream::StreamEntry;
+use crate::ledger::stream::{self, StreamEntry};
 use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
 use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
 use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
-use crate::protocol::session::{Command, Session};
+use crate::protocol::session::{Command, Ending, Session};
 use crate::protocol::streams::Slot;
 use crate::relay::{Event, Over, Relay};
 
@@ -40,6 +40,8 @@ pub(super) struct Up<'a> {
     ping_due: bool,
     /// The owner changed the routes, and not every connection was looked at since.
     routes_changed: bool,
+    /// Why the agent or the cell ends it, once one does.
+    parting: Option<String>,
     /// Where controllers are read to, behind room for the frame's head.
     buffer: BytesMut,
 }
@@ -55,14 +57,15 @@ impl<'a> Up<'a> {
     /// For a link that came up now.
     pub(super) fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
         Up {
+            session: Box::new(Session::new(version).with_connections(tunnel.setup.connections)),
+            outbox: tunnel.tell_what_is_gone(),
             tunnel,
-            session: Box::new(Session::new(version)),
             link,
             liveness: Liveness::new(Clock::now()),
-            outbox: Deque::new(),
             held: None,
             ping_due: false,
             routes_changed: false,
+            parting: None,
             buffer: BytesMut::new(),
         }
     }
@@ -81,7 +84,7 @@ impl<'a> Up<'a> {
         })
         .await;
         let code = match &down {
-            Down::Stop => Some(CloseCode::Normal),
+            Down::Stop(_) | Down::NoAccess => Some(CloseCode::Normal),
             Down::Violation(_) => Some(CloseCode::Protocol),
             Down::Lost(lost) => lost.close_code(),
             Down::Dead(_) => None,
@@ -119,9 +122,9 @@ impl<'a> Up<'a> {
         moved |= self.serve_relays(now, cx)?;
         moved |= self.send_answers(cx)?;
         self.beat(now, cx)?;
-        let free = self.tunnel.pool.free();
+        let free = self.tunnel.setup.pool.free();
         let _ = self.tunnel.relays.poll_finishing(now, cx);
-        moved |= self.tunnel.pool.free() > free;
+        moved |= self.tunnel.setup.pool.free() > free;
         // Pending only says that the link is slow; it wakes us.
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Down::Lost(lost));
@@ -130,19 +133,15 @@ impl<'a> Up<'a> {
     }
 
     fn take_orders(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
-        let mut moved = false;
-        while let Poll::Ready(order) = self.tunnel.orders.poll_recv(cx) {
-            match order {
-                Some(Order::Routes(routes)) => {
-                    self.tunnel.directory.replace(routes);
-                    self.routes_changed = true;
-                    moved = true;
-                }
-                // An agent that is gone can order nothing more.
-                Some(Order::Stop) | None => return Err(Down::Stop),
-            }
+        if let Poll::Ready(interrupt) = self.tunnel.setup.desk.poll_interrupt(cx) {
+            return Err(match interrupt {
+                Interrupt::Stop(why) => Down::Stop(why),
+                Interrupt::NoAccess => Down::NoAccess,
+            });
         }
-        Ok(moved)
+        let changed = self.tunnel.take_routes();
+        self.routes_changed |= changed;
+        Ok(changed)
     }
 
     // ---- down: from the service to the controllers ------------------------------------------
@@ -193,6 +192,10 @@ impl<'a> Up<'a> {
         if let Some(relay) = self.tunnel.relays.get(held.slot) {
             relay.deliver(&mut held.bytes, now, cx);
             if !held.bytes.is_empty() {
+                if self.tunnel.setup.pool.free() == 0 {
+                    // The block that comes back may be another tunnel's.
+                    self.tunnel.setup.pool.register(cx);
+                }
                 self.liveness.handle_pause(true, now);
                 return false;
             }
@@ -212,6 +215,7 @@ impl<'a> Up<'a> {
             Command::Declared => {
                 if let Some(declared) = self.session.declared() {
                     self.tunnel
+                        .setup
                         .directory
                         .log_declared(&self.tunnel.name, declared);
                 }
@@ -224,7 +228,15 @@ impl<'a> Up<'a> {
                     since: now,
                 });
             }
-            Command::Finish(slot, why) => self.finish(slot, reason(why), now, cx),
+            Command::Finish(slot, why) => {
+                let parting = self.parting.take();
+                let told = match (&parting, why) {
+                    (Some(parting), Ending::Stopping) => parting,
+                    (Some(_) | None, _) => reason(why),
+                };
+                self.finish(slot, told, now, cx);
+                self.parting = parting;
+            }
             Command::Send(frame) => {
                 // Nothing that asks for an answer is taken while the outbox is full.
                 let kept = self.outbox.push_back(frame).is_ok();
@@ -241,20 +253,26 @@ impl<'a> Up<'a> {
         let label = format!("{} {address}", self.tunnel.name);
         let admitted = self
             .tunnel
+            .setup
             .directory
             .admit(address.service.as_ref(), self.session.declared());
         match admitted {
             Ok((route, admission)) => {
                 let label = format!("{label} target {}", route.target);
                 info!("{label}: started by the source");
-                let pool = self.tunnel.pool.clone();
-                let entry =
-                    StreamEntry::open(&self.tunnel.entry, address, route.target.to_string(), now);
+                let pool = self.tunnel.setup.pool.clone();
+                let entry = StreamEntry::open(
+                    &self.tunnel.setup.entry,
+                    address,
+                    route.target.to_string(),
+                    now,
+                );
                 let relay = Relay::start(label, route, admission, entry, pool, now);
                 self.tunnel.relays.insert(slot, relay);
             }
             Err(no_way) => {
                 warn!("{label}: {no_way}");
+                stream::refused(&self.tunnel.setup.entry, address, &no_way.to_string());
                 self.session.handle_connect_failed(slot);
             }
         }
@@ -290,7 +308,7 @@ impl<'a> Up<'a> {
     }
 
     fn end_without_route(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> bool {
-        let directory = &self.tunnel.directory;
+        let directory = &self.tunnel.setup.directory;
         let relay = self.tunnel.relays.get(slot);
         if relay.is_none_or(|relay| directory.keeps(relay.route())) {
             return false;
@@ -436,7 +454,10 @@ impl<'a> Up<'a> {
             self.hand_out_received(now, cx);
         }
         match down {
-            Down::Stop => self.session.handle_stop(),
+            Down::Stop(_) | Down::NoAccess => {
+                self.parting = Some(down.to_string());
+                self.session.handle_stop();
+            }
             Down::Lost(_) | Down::Dead(_) | Down::Violation(_) => self.session.handle_link_lost(),
         }
         self.take_answers(now, cx);

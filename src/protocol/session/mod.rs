@@ -49,6 +49,13 @@ impl Session {
         }
     }
 
+    /// With at most `connections` at the same time, and never more than
+    /// [`CONNECTIONS_MAX`].
+    pub fn with_connections(mut self, connections: usize) -> Session {
+        self.streams = Streams::limited(connections);
+        self
+    }
+
     /// The services that the tunnel declares, once SERVICE_IDS came.
     pub fn declared(&self) -> Option<&[ServiceId]> {
         self.declared.as_deref()

@@ -12,7 +12,7 @@ pub enum Note {
     StreamZero,
     /// A start for a service that the tunnel does not declare.
     Undeclared(Address),
-    /// A start beyond [`SERVICES_MAX`] services or [`CONNECTIONS_MAX`] connections.
+    /// A start beyond [`SERVICES_MAX`] services or the connections of one tunnel (`[places] connections`).
     TableFull(Address),
     /// A connection ID that is in use already.
     ConnectionTaken(Address),
@@ -43,7 +43,7 @@ impl fmt::Display for Note {
             ),
             Note::TableFull(at) => write!(
                 f,
-                "{at}: refused: {CONNECTIONS_MAX} connections or {SERVICES_MAX} services are in use already"
+                "{at}: refused: all connections of the tunnel ([places] connections, at most {CONNECTIONS_MAX}) or {SERVICES_MAX} services are in use already"
             ),
             Note::ConnectionTaken(at) => {
                 write!(
