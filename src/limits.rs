@@ -223,9 +223,6 @@ pub const RESOLVERS: usize = 3;
 /// Bytes of stack for each of them; the agent itself runs on the main thread alone.
 pub const RESOLVER_STACK: usize = 256 * 1024;
 
-/// Notifications, and requests at the local socket, that may wait for the agent: one for each place.
-pub const ARRIVALS_MAX: usize = TUNNELS_MAX;
-
 // ---- the local socket and the status --------------------------------------------------------
 
 /// Connections to the local socket that are served at once; further ones wait in the kernel.
@@ -373,13 +370,6 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 
 /// From SIGTERM to the end of everything; issue and unit promise 3 s.
 pub const STOP_LIMIT: Duration = Duration::from_millis(2_500);
-
-/// A tunnel's life. Source: the quotas of AWS IoT Device Management (12 h).
-pub const TUNNEL_LIFETIME: Duration = Duration::from_secs(12 * 3600);
-
-/// Between two writes of the status file while nothing happens; a panel that sees an older one knows that the
-/// agent is gone.
-pub const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 /// Between two writes of the status file while much happens.
 pub const STATUS_REST: Duration = Duration::from_secs(1);

@@ -9,22 +9,25 @@ use std::time::{Duration, Instant};
 use log::{debug, error, info, warn};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{sleep_until, timeout};
 
 use super::Outcome;
 use super::place::{Arrival, Place};
 use super::places::{Ruling, Standing, rule};
 use super::rejoin::Rejoin;
+use super::requests::{self, Panel};
 use super::seen::Seen;
 use crate::access::{Verdict, Watch};
 use crate::audit::{Audit, Event};
 use crate::config::{ClientToken, Config, paths};
+use crate::control::status::Gatherer;
 use crate::ledger::tunnel::{Came, TunnelEntry};
 use crate::ledger::{Ledger, name_of};
 use crate::limits::{ARRIVALS_MAX, POOL_BLOCKS, STOP_LIMIT, TUNNEL_LIFETIME};
 use crate::link::tls;
 use crate::link::way::Way;
+use crate::notify::{self, board::Board};
 use crate::protocol::notification::Notification;
 use crate::relay::gate::Gates;
 use crate::relay::pool::Pool;
@@ -42,16 +45,20 @@ pub(super) struct Gateway {
     pub(super) config: Config,
     tls: Arc<ClientConfig>,
     way: Rc<Way>,
-    pub(super) pool: Rc<Pool>,
+    pool: Rc<Pool>,
     gates: Rc<Gates>,
     pub(super) ledger: Rc<Ledger>,
-    /// Whether the cell lets people in.
-    access: bool,
+    /// What the cell says.
+    pub(super) verdict: Verdict,
     pub(super) places: Vec<Place>,
     /// Tunnels that have the word of a place which is free in a moment.
     waiting: VecDeque<Arrival>,
     seen: Seen,
     rejoin: Option<Rejoin>,
+    /// How the connection to the broker stands, if there is one.
+    pub(super) board: Option<Rc<Board>>,
+    pub(super) gatherer: Gatherer,
+    pub(super) panel: Option<Panel>,
     tunnels: JoinSet<(Rc<TunnelEntry>, Over)>,
 }
 
@@ -65,13 +72,17 @@ impl Gateway {
         let tls = tls::client(roots).map_err(io::Error::other)?;
         let way = Way::new(config.proxy.take(), roots).map_err(io::Error::other)?;
         let audit = Rc::new(Audit::open(config.paths.audit.clone()));
+        let pool = Pool::new(POOL_BLOCKS);
         Ok(Gateway {
             tls,
             way,
-            pool: Pool::new(POOL_BLOCKS),
+            gatherer: Gatherer::new(&config, Rc::clone(&pool)),
+            board: None,
+            panel: None,
+            pool,
             gates: Rc::default(),
             ledger: Ledger::new(audit),
-            access: true,
+            verdict: Verdict::On("not looked yet".to_owned()),
             places: Vec::new(),
             waiting: VecDeque::new(),
             seen: Seen::default(),
@@ -84,6 +95,7 @@ impl Gateway {
     /// The agent's life.
     pub(super) async fn live(mut self, access_token: Option<Secret>) -> io::Result<Outcome> {
         let mut signals = Signals::listen()?;
+        let mut requests = requests::listen(&self.config, access_token.is_some())?;
         let mut watch = Watch::new(self.config.access.clone());
         self.set_access(watch.verdict());
         self.rejoin();
@@ -113,8 +125,9 @@ impl Gateway {
                 Some(notification) = notifications.recv() => {
                     self.handle_notification(notification);
                 }
+                Some(ask) = requests.recv() => self.answer(ask),
                 verdict = watch.changed() => self.set_access(&verdict),
-                () = self.ledger.news() => {}
+                () = self.ledger.news() => self.note_news(),
                 () = sleep_until(deadline.into()) => self.end_the_old(),
             }
         }
@@ -127,6 +140,7 @@ impl Gateway {
         let Some(runtime) = &self.config.paths.runtime else {
             return;
         };
+        self.panel = Some(Panel::new(runtime));
         let rejoin = Rejoin::at(paths::rejoin(runtime));
         let found = rejoin.read();
         self.rejoin = Some(rejoin);
@@ -183,7 +197,15 @@ impl Gateway {
         let (arrivals, receiver) = mpsc::channel(ARRIVALS_MAX);
         if let (Some(notify), Some(thing)) = (self.config.notify.take(), self.config.thing.clone())
         {
-            let _ = (notify, thing, arrivals);
+            let board = Rc::new(Board::new(now()));
+            self.board = Some(Rc::clone(&board));
+            spawn_local(notify::run(notify::Setup {
+                thing,
+                notify,
+                way: Rc::clone(&self.way),
+                arrivals,
+                board,
+            }));
         }
         receiver
     }
@@ -298,7 +320,7 @@ impl Gateway {
             .open_tunnel(name, arrival.came, arrival.region, now);
         let place = Place {
             entry: Rc::clone(&entry),
-            desk: Desk::new(self.access),
+            desk: Desk::new(self.verdict.is_on()),
             access_token: Rc::new(arrival.access_token),
             client_token: Rc::new(arrival.client_token),
             endpoint: arrival.endpoint,
@@ -371,24 +393,21 @@ impl Gateway {
     // ---- what the cell wants ------------------------------------------------------------------
 
     fn set_access(&mut self, verdict: &Verdict) {
-        let (access, said) = (verdict.is_on(), verdict.to_string());
-        if access != self.access {
+        let said = verdict.to_string();
+        let access = verdict.is_on();
+        if access != self.verdict.is_on() {
+            let audit = self.ledger.audit();
             if access {
-                info!("access on: {said}");
-                self.ledger
-                    .audit()
-                    .write(&Event::AccessOn { reason: &said });
+                audit.write(&Event::AccessOn { reason: &said });
             } else {
-                warn!("access off: {said}; live streams end now, and no tunnel is dialled");
-                self.ledger
-                    .audit()
-                    .write(&Event::AccessOff { reason: &said });
+                audit.write(&Event::AccessOff { reason: &said });
             }
-            self.access = access;
             for place in &self.places {
                 place.desk.set_access(access);
             }
         }
+        self.verdict = verdict.clone();
+        self.note_news();
     }
 
     // ---- the end ------------------------------------------------------------------------------
@@ -397,7 +416,7 @@ impl Gateway {
         let until = self.places.iter().filter(|place| !place.desk.is_stopped());
         until
             .map(|place| place.until)
-            .chain([self.status_due()])
+            .chain(self.status_due())
             .fold(now() + TUNNEL_LIFETIME, Instant::min)
     }
 
