@@ -283,7 +283,7 @@ fn services(
 /// The value of a field; a wrong type is an answer and no error, so that no error can quote it.
 enum Value<'p> {
     Text(Text<'p>),
-    List(List<'p>),
+    List(Box<List<'p>>),
     Other(&'static str),
 }
 
@@ -400,7 +400,7 @@ impl<'p> Visitor<'p> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'p>>(self, mut seq: A) -> Result<Value<'p>, A::Error> {
-        let mut list = List::default();
+        let mut list = Box::new(List::default());
         while !list.items.is_full() {
             let Some(item) = seq.next_element::<Value<'p>>()? else {
                 return Ok(Value::List(list));
