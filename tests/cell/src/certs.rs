@@ -3,7 +3,9 @@
 //! Responsible for: an authority, a server certificate under it, certificates of devices, and the wrong certificates of
 //! the negative tests.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,15 +100,23 @@ impl DeviceFiles {
         ca_pem: &str,
         identity: &Identity,
     ) -> io::Result<Self> {
-        let write = |name: String, text: &str| {
+        let write = |name: String, mode: u32, text: &str| {
             let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| path)
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(mode)
+                .open(&path)?;
+            file.write_all(text.as_bytes()).map(|()| path)
         };
         Ok(Self {
             thing: thing.to_owned(),
-            ca: write("ca.pem".to_owned(), ca_pem)?,
-            certificate: write(format!("{thing}.crt"), &identity.certificate)?,
-            key: write(format!("{thing}.key"), &identity.key)?,
+            ca: write("ca.pem".to_owned(), 0o644, ca_pem)?,
+            certificate: write(format!("{thing}.crt"), 0o644, &identity.certificate)?,
+            // The agent complains of a key that others can read.
+            key: write(format!("{thing}.key"), 0o600, &identity.key)?,
         })
     }
 }

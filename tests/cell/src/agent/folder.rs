@@ -17,9 +17,20 @@ impl Folder {
     /// # Errors
     /// What the file system says.
     pub fn new(name: &str) -> io::Result<Self> {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// Makes one in memory where the system has such a place, as `/run` of a gateway is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn in_memory(name: &str) -> io::Result<Self> {
+        Self::below(Path::new("/dev/shm"), name).or_else(|_| Self::new(name))
+    }
+
+    fn below(place: &Path, name: &str) -> io::Result<Self> {
         let hex = random_hex();
-        let path =
-            std::env::temp_dir().join(format!("{name}-{}-{}", std::process::id(), &hex[..12]));
+        let path = place.join(format!("{name}-{}-{}", std::process::id(), &hex[..12]));
         std::fs::create_dir(&path)?;
         Ok(Self { path })
     }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use super::builder::AgentBuilder;
 use super::configuration::Configuration;
+use super::folder::Folder;
 use super::process::{Agent, command};
 use crate::service::Service;
 
@@ -24,6 +26,7 @@ const COMMAND: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Gateway {
     builder: AgentBuilder,
+    runtime: Arc<Folder>,
     configuration: Configuration,
 }
 
@@ -46,11 +49,10 @@ impl Gateway {
     pub fn new(binary: impl Into<PathBuf>, service: &Service) -> io::Result<Self> {
         let builder = AgentBuilder::new(binary)?.file("ca.pem", service.ca_pem())?;
         let folder = builder.folder().to_owned();
-        let runtime = folder.join("run");
-        std::fs::create_dir(&runtime)?;
+        let runtime = Arc::new(Folder::in_memory("cell-run")?);
         let paths = format!(
             "runtime = \"{}\"\naudit = \"{}\"",
-            runtime.display(),
+            runtime.path().display(),
             folder.join("audit.jsonl").display()
         );
         let configuration = Configuration::new()
@@ -58,6 +60,7 @@ impl Gateway {
             .table("paths", &paths);
         let gateway = Self {
             builder,
+            runtime,
             configuration: Configuration::new(),
         };
         gateway.configure(|_| configuration)
@@ -73,12 +76,9 @@ impl Gateway {
         change: impl FnOnce(Configuration) -> Configuration,
     ) -> io::Result<Self> {
         self.configuration = change(self.configuration);
-        self.builder
-            .file("cellgate.toml", &self.configuration.to_string())
-            .map(|builder| Self {
-                builder,
-                configuration: self.configuration,
-            })
+        let text = self.configuration.to_string();
+        self.builder = self.builder.file("cellgate.toml", &text)?;
+        Ok(self)
     }
 
     /// Changes how the agent and its subcommands are started: variables, arguments, a wrapper.
@@ -146,9 +146,9 @@ impl Gateway {
         self.folder().join("cellgate.toml")
     }
 
-    /// The runtime folder.
+    /// The runtime folder, in memory; it goes away with the last clone of this gateway.
     pub fn runtime(&self) -> PathBuf {
-        self.folder().join("run")
+        self.runtime.path().to_owned()
     }
 
     /// The local socket.

@@ -21,7 +21,7 @@ async fn scripted(script: &str) -> Gateway {
 #[tokio::test]
 async fn an_agent_that_was_killed_finds_what_it_left() {
     let gateway =
-        scripted("echo found $(cat run/left); echo left > run/left; echo stored; exec sleep 60")
+        scripted("run=$(sed -n 's/^runtime = \"\\(.*\\)\"/\\1/p' $1); echo found $(cat $run/left); echo left > $run/left; echo stored; exec sleep 60")
             .await;
     let mut agent = gateway.start().expect("a shell");
     agent
