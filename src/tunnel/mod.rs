@@ -234,8 +234,9 @@ impl Tunnel {
 
     async fn serve(&mut self, dialled: Dialled) -> Down {
         let channel_id = dialled.channel_id.as_deref().unwrap_or("-");
+        let by = if dialled.proxied { "by the proxy " } else { "" };
         info!(
-            "{}: WebSocket up: service {} at {}, protocol {}, channel-id {channel_id}",
+            "{}: WebSocket up: service {} at {by}{}, protocol {}, channel-id {channel_id}",
             self.name, self.setup.endpoint, dialled.address, dialled.version,
         );
         let entry = &self.setup.entry;
