@@ -3,7 +3,11 @@
 /// Stopped in order.
 pub const STOPPED: u8 = 0;
 
-/// The service refused the access token: a restart with the same token is of no use (EX_UNAVAILABLE).
+/// `cellgate check` found something that is not well.
+pub const NOT_WELL: u8 = 1;
+
+/// The service refused the access token: a restart with the same token is of no use (EX_UNAVAILABLE). Of `open`,
+/// `close` and `status`: the agent refused, or none runs.
 pub const REFUSED: u8 = 69;
 
 /// The system lacks what the agent cannot do without (EX_OSERR).

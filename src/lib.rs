@@ -21,6 +21,7 @@
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
 //! | [`notify`] | the connection to the MQTT broker that tells of tunnels |
 //! | [`control`] | the local socket: open, close, status; the check |
+//! | [`command`] | the subcommands beside a running agent, and what they print |
 //! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
@@ -35,6 +36,7 @@ pub mod access;
 pub mod agent;
 pub mod argv;
 pub mod audit;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod exit;

@@ -241,6 +241,10 @@ pub const CONTROL_TRANSFER: Duration = Duration::from_secs(5);
 /// From a request to its answer by the agent, which has none that waits for the network.
 pub const CONTROL_ANSWER: Duration = Duration::from_secs(5);
 
+/// From the start of `cellgate status` and its like to the answer; all that the agent can take for a client, and
+/// for those before it in the kernel's queue.
+pub const CONTROL_CLIENT_LIMIT: Duration = Duration::from_secs(20);
+
 /// Between two lines of the log about clients of the local socket.
 pub const CONTROL_LOG_EVERY: Duration = Duration::from_secs(60);
 

@@ -3,20 +3,30 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use cellgate::command::{self, Command};
 use cellgate::config::{self, Config, Start};
 use cellgate::limits::{RESOLVER_STACK, RESOLVERS};
 use cellgate::{agent, argv, exit, logging};
 use log::{error, info, warn};
 
 fn main() -> ExitCode {
-    let arguments = std::env::args_os().skip(1);
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let mut variables = config::VARIABLES.map(|name| (name, std::env::var_os(name)));
     // Before any file is read: until then every user of the machine can see the tokens.
     let wiped = argv::wipe();
-    let start = Config::load(arguments, &mut |wanted| {
+    let mut variable = |wanted: &str| {
         let variable = variables.iter_mut().find(|(name, _)| *name == wanted)?;
         variable.1.take()
-    });
+    };
+    match Command::parse(&arguments) {
+        None => {}
+        Some(Ok(command)) => return ExitCode::from(command::carry_out(command, &mut variable)),
+        Some(Err(misuse)) => {
+            let _ = writeln!(std::io::stderr(), "{misuse}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    }
+    let start = Config::load(arguments.into_iter(), &mut variable);
     let (config, access_token, warnings) = match start {
         Ok(Start::Run {
             config,

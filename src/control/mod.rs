@@ -4,6 +4,9 @@
 //! words, and the check of everything the agent depends on. It decides nothing: what is asked goes to the agent
 //! as an [`Ask`](server::Ask), and the agent's answer goes back.
 
+pub mod check;
+pub mod client;
+mod columns;
 mod lock;
 mod peer;
 pub mod reply;
