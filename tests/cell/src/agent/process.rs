@@ -105,6 +105,11 @@ impl Agent {
             .collect()
     }
 
+    /// Every line behind a mark.
+    pub fn log_after(&self, mark: Mark) -> Vec<String> {
+        self.log.entries_after(mark)
+    }
+
     /// The place behind the newest line.
     pub fn mark(&self) -> Mark {
         self.log.mark()
