@@ -253,6 +253,14 @@ impl Agent {
         std::fs::read(self.proc("cmdline"))
     }
 
+    /// Its environment as it was laid down at its start, and as root and its own user see it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn environment(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.proc("environ"))
+    }
+
     fn status_number(&self, name: &str) -> io::Result<u64> {
         let status = std::fs::read_to_string(self.proc("status"))?;
         status

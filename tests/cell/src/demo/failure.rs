@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::agent::Finished;
 use crate::engineer::EngineerError;
 use crate::journal::WaitTimeout;
 use crate::source::ConnectError;
@@ -19,8 +20,14 @@ pub(super) enum Failure {
     Build(String),
     /// What the system says.
     Io(io::Error),
+    /// The agent did not subscribe at the broker.
+    NotSubscribed(WaitTimeout),
     /// The agent did not connect to the service.
     NoAgent(WaitTimeout),
+    /// `cellgate status` did not end with 0.
+    Status(Finished),
+    /// The audit has no line of a kind that it must have.
+    Audit(&'static str),
     /// The agent ended by itself.
     AgentEnded(String),
     /// The source did not connect to the service.
@@ -45,6 +52,16 @@ impl fmt::Display for Failure {
             Self::Late(limit) => write!(f, "the transfers were not done within {limit:?}"),
             Self::Build(why) => write!(f, "the agent was not built: {why}"),
             Self::Io(error) => write!(f, "{error}"),
+            Self::NotSubscribed(wait) => {
+                write!(f, "the agent did not subscribe at the broker: {wait}")
+            }
+            Self::Status(finished) => write!(
+                f,
+                "cellgate status ended with {:?}: {}",
+                finished.code,
+                finished.stderr.trim()
+            ),
+            Self::Audit(kind) => write!(f, "the audit file has no line {kind}"),
             Self::NoAgent(wait) => write!(f, "the agent did not connect to the service: {wait}"),
             Self::AgentEnded(how) => write!(f, "the agent ended by itself: {how}"),
             Self::Source(error) => write!(f, "source: {error}"),

@@ -1,11 +1,13 @@
 //! `cargo cell`: a gripper program travels the tunnel, for people to see and for `tests/run` to check.
 //!
-//! It is responsible for: building the real agent, starting a cell around it, an upload to `robot1` while `robot2` is
-//! read out, the comparison of all that went over, and staying up so that a telnet reaches the robots.
+//! It is responsible for: building the real agent, starting a cell around it, opening its tunnel by a notification, an
+//! upload to `robot1` while `robot2` is read out, the comparison of all that went over, staying up so that a telnet
+//! reaches the robots, and showing status and audit.
 
 mod build;
 mod comparison;
 mod failure;
+mod herald;
 mod options;
 mod screen;
 mod stage;
@@ -73,6 +75,7 @@ async fn run(options: &Options, screen: &Screen) -> Result<(), Failure> {
     if let Err(failure) = &ended {
         stage.explain(failure, screen);
     } else {
+        stage.show_audit(screen)?;
         screen.line("the agent stopped in order, exit code 0");
     }
     ended
@@ -84,7 +87,8 @@ async fn play(stage: &Stage, options: &Options, screen: &Screen) -> Result<(), F
     tokio::time::timeout(limit, async {
         let comparisons = transfers::run(stage, options, screen).await?;
         comparison::show(&comparisons, screen)?;
-        stage.check_rules(screen)
+        stage.check_rules(screen)?;
+        stage.show_status(screen).await
     })
     .await
     .map_err(|_| Failure::Late(limit))?

@@ -14,9 +14,10 @@ use crate::service::Protocol;
 pub(super) const HELP: &str = "\
 cargo cell [OPTIONS]
 
-Starts a simulated cell with the real agent, loads a gripper program into
-robot1 through the tunnel while robot2 is read out, reads it back, compares,
-and stays up until Ctrl-C so that a telnet reaches the robots.
+Starts a simulated cell with the real agent as a service. The agent hears of
+its tunnel by MQTT. Loads a gripper program into robot1 through the tunnel while
+robot2 is read out, reads it back, compares, and stays up until Ctrl-C so that a
+telnet reaches the robots. Shows the agent's status and its audit.
 
   --once            end after the comparison: 0 if all is equal, else 1
   --delay MS        delay of the way between gateway and service, each direction
@@ -25,6 +26,9 @@ and stays up until Ctrl-C so that a telnet reaches the robots.
   --version V       V1, V2 or V3 (default): what the source speaks
   --seed N          another program
   --limit SECONDS   time limit of the transfers, default 120
+  --mosquitto       a real mosquitto brings the notification, not the
+                    embedded broker; Debian's packages mosquitto and
+                    mosquitto-clients
   --agent PATH      use this binary and build none
   --verbose         show the agent's log
   --help            this text";
@@ -50,6 +54,7 @@ pub(super) struct Options {
     pub(super) version: Protocol,
     pub(super) seed: u64,
     pub(super) limit: Duration,
+    pub(super) mosquitto: bool,
     pub(super) agent: Option<PathBuf>,
     pub(super) verbose: bool,
 }
@@ -71,6 +76,7 @@ impl Options {
             version: Protocol::V3,
             seed: 42,
             limit: Duration::from_secs(120),
+            mosquitto: false,
             agent: None,
             verbose: false,
         };
@@ -78,6 +84,7 @@ impl Options {
         while let Some(argument) = parser.next().map_err(|fault| fault.to_string())? {
             match argument {
                 Long("once") => options.once = true,
+                Long("mosquitto") => options.mosquitto = true,
                 Long("verbose") | Short('v') => options.verbose = true,
                 Long("help") | Short('h') => return Ok(Wish::Help),
                 Long("delay") => {

@@ -79,6 +79,13 @@ impl Screen {
         }
     }
 
+    /// A line of JSON, all of it, on as many lines as it needs.
+    pub(super) fn record(&self, record: &str) {
+        for line in folded_behind(',', record, COLUMNS - 4) {
+            self.put(&format!("  {line}"));
+        }
+    }
+
     /// The last line of a demo that failed, on standard error.
     pub(super) fn failed(&self, why: &str) {
         self.settle();
@@ -174,6 +181,21 @@ fn folded(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Folds a text behind a character into lines of at most `width` characters; a longer part stands alone. What follows
+/// the first line is set in by two.
+fn folded_behind(end: char, text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive(end) {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].chars().count() + part.chars().count() > width {
+            lines.push(format!("  {part}"));
+        } else {
+            lines[last].push_str(part);
+        }
+    }
+    lines
+}
+
 /// A number with commas between the thousands.
 pub(super) fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -197,6 +219,12 @@ mod tests {
         let lines = folded(text, 9);
         assert_eq!(lines, ["one two ", "  three", "  four-and-five", "  six"]);
         assert_eq!(folded("one", 9), ["one"]);
+    }
+
+    #[test]
+    fn a_record_is_folded_and_whole() {
+        let lines = folded_behind(',', r#"{"a":1,"b":22,"c":333}"#, 14);
+        assert_eq!(lines, [r#"{"a":1,"b":22,"#, r#"  "c":333}"#]);
     }
 
     #[test]

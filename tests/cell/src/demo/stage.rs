@@ -1,13 +1,14 @@
-//! The cell of the demo: service, agent, source and two robots.
+//! The cell of the demo: service, broker, gateway, source and two robots.
 
 use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::herald::Herald;
 use super::options::Options;
 use super::screen::Screen;
-use crate::agent::{Agent, AgentBuilder, Signal};
+use crate::agent::{Agent, Gateway, Signal};
 use crate::controller::{ConnectionRecord, Controller, ControllerOptions};
 use crate::engineer::{Engineer, EngineerError, EngineerOptions};
 use crate::journal::Mark;
@@ -19,7 +20,9 @@ use crate::wire::Mode;
 /// Everything that runs. Dropping it ends it all.
 pub(super) struct Stage {
     pub(super) robots: Vec<Robot>,
+    gateway: Gateway,
     agent: Agent,
+    herald: Herald,
     /// Whether the agent's log is shown as it grows, and how far it was.
     verbose: bool,
     shown: Cell<Mark>,
@@ -37,6 +40,8 @@ pub(super) struct Robot {
     patience: Duration,
 }
 
+/// The name of the gateway.
+const THING: &str = "cell-0042";
 /// The agent connects at once; a slow machine may need a moment to start it.
 const CONNECT: Duration = Duration::from_secs(15);
 /// The program a robot holds from the start: its seed, and its size in bytes.
@@ -57,10 +62,6 @@ impl Stage {
             Protocol::V2 | Protocol::V3 => &["robot1", "robot2"],
         };
         let service = Service::start(ServiceOptions::default()).await?;
-        let tunnel = service.open_tunnel(names);
-        tunnel
-            .destination
-            .switch(|switches| switches.delay = options.delay);
         let mut controllers = Vec::new();
         for name in names {
             controllers.push(
@@ -71,11 +72,22 @@ impl Stage {
                 .await?,
             );
         }
-        let routes: Vec<_> = controllers
-            .iter()
-            .map(|controller| (controller.name(), controller.address(), ""))
-            .collect();
-        let mut agent = AgentBuilder::configured(binary, &service, &tunnel, &routes)?.start()?;
+        let herald = Herald::start(options.mosquitto).await?;
+        let device = herald.device(THING)?;
+        let gateway = Gateway::new(binary, &service)?.configure(|file| {
+            let file = file.notify(herald.port(), &device);
+            controllers.iter().fold(file, |file, controller| {
+                file.route(controller.name(), controller.address(), "")
+            })
+        })?;
+        let mut agent = gateway.start()?;
+        subscribed(&mut agent, &herald, screen).await?;
+        // Nobody has told the agent of it yet.
+        let tunnel = service.open_tunnel(names);
+        tunnel
+            .destination
+            .switch(|switches| switches.delay = options.delay);
+        herald.notify(THING, &tunnel).await?;
         connected(&mut agent, &tunnel, screen).await?;
         let source =
             Source::connect(SourceOptions::new(&service, &tunnel, options.version)).await?;
@@ -86,6 +98,11 @@ impl Stage {
             .collect();
         screen.title("the cell");
         screen.line(&format!("  agent    {}", short(binary)));
+        screen.line(&format!(
+            "  broker   localhost:{}  {}, mutual TLS; told {THING} of the tunnel",
+            herald.port(),
+            herald.name()
+        ));
         screen.line(&format!(
             "  service  {}  TLS, source speaks {:?}, +{} ms each way",
             service.endpoint(),
@@ -105,7 +122,9 @@ impl Stage {
         }
         Ok(Self {
             robots,
+            gateway,
             agent,
+            herald,
             verbose: options.verbose,
             shown: Cell::new(Mark::START),
             tunnel,
@@ -114,15 +133,50 @@ impl Stage {
         })
     }
 
-    /// Whether the service saw the agent keep the rules of the protocol.
+    /// Whether service and broker saw the agent keep the rules of the protocols.
     pub(super) fn check_rules(&self, screen: &Screen) -> Result<(), Failure> {
         let broken = self.tunnel.violations();
+        let mut broken: Vec<_> = broken.iter().map(|event| format!("{event:?}")).collect();
+        broken.extend(self.herald.broken());
         if broken.is_empty() {
-            screen.line("  the service saw no broken rule of the protocol");
+            screen.line("  service and broker saw no broken rule of the protocols");
             return Ok(());
         }
-        let broken = broken.iter().map(|event| format!("{event:?}")).collect();
         Err(Failure::Rules(broken))
+    }
+
+    /// Shows what a technician sees.
+    pub(super) async fn show_status(&self, screen: &Screen) -> Result<(), Failure> {
+        screen.title("cellgate status, on the gateway");
+        let finished = self.gateway.run(&["status"], b"").await?;
+        for line in finished.stdout.lines() {
+            screen.line(format!("  {line}").trim_end());
+        }
+        if finished.code == Some(0) {
+            Ok(())
+        } else {
+            Err(Failure::Status(finished))
+        }
+    }
+
+    /// Shows who did what.
+    pub(super) fn show_audit(&self, screen: &Screen) -> Result<(), Failure> {
+        screen.title("the audit file of the gateway");
+        for line in self.gateway.audit_lines()? {
+            screen.record(&line);
+        }
+        let lines = self.gateway.audit()?;
+        for kind in [
+            "tunnel-opened",
+            "stream-opened",
+            "stream-ended",
+            "tunnel-ended",
+        ] {
+            if !lines.iter().any(|line| line["event"] == kind) {
+                return Err(Failure::Audit(kind));
+            }
+        }
+        Ok(())
     }
 
     /// Says how the robots can be reached.
@@ -136,7 +190,11 @@ impl Stage {
                 robot.name()
             ));
         }
-        screen.line("  then ID, WHERE, WHERE 10 (Return ends it), DIRECTORY, TYPE part.count");
+        screen.line(&format!(
+            "  cellgate status --config {}",
+            self.gateway.file().display()
+        ));
+        screen.line("  in telnet ID, WHERE, WHERE 10 (Return ends it), DIRECTORY, TYPE part.count");
     }
 
     /// Shows the agent's log as it grows, if that was asked for, and gives the reason if the agent ends.
@@ -201,6 +259,19 @@ const LOOK: Duration = Duration::from_millis(500);
 const LAST_LINES: Duration = Duration::from_millis(200);
 /// Longer than anybody watches.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Waits until the broker has the agent.
+async fn subscribed(agent: &mut Agent, herald: &Herald, screen: &Screen) -> Result<(), Failure> {
+    let failure = tokio::select! {
+        up = herald.subscribed(THING, CONNECT) => match up {
+            Ok(()) => return Ok(()),
+            Err(wait) => Failure::NotSubscribed(wait),
+        },
+        failure = ended(agent) => failure,
+    };
+    show_log(agent, screen);
+    Err(failure)
+}
 
 /// Waits until the service has the agent.
 async fn connected(agent: &mut Agent, tunnel: &Tunnel, screen: &Screen) -> Result<(), Failure> {
