@@ -119,6 +119,8 @@ impl Gateway {
                 Some(over) = self.tunnels.join_next() => {
                     let outcome = self.handle_over(over);
                     if alone && self.places.is_empty() {
+                        // A dead token must not stay behind in the rejoin file.
+                        self.write_down();
                         return Ok(outcome);
                     }
                 }
