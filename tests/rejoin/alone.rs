@@ -39,9 +39,11 @@ async fn an_agent_for_one_token_rejoins_and_exits_when_it_is_refused() {
     let mark = tunnel.mark();
     let mut agent = builder.start().expect("an agent");
     let again = up_after(&tunnel, mark).await;
-    let token = |event: &Event| match event {
-        Event::Connected { client_token, .. } => client_token.clone(),
-        other => panic!("{other:?}"),
+    let token = |event: &Event| {
+        let Event::Connected { client_token, .. } = event else {
+            panic!("{event:?}")
+        };
+        client_token.clone()
     };
     assert!(token(&first).is_some());
     assert_eq!(token(&again), token(&first), "the stored one is used");
