@@ -11,6 +11,7 @@ pub mod board;
 mod ended;
 mod inbox;
 mod packet;
+pub mod probe;
 mod reason;
 mod refusals;
 mod session;

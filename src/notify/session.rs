@@ -67,6 +67,30 @@ pub(super) async fn hold<S: AsyncRead + AsyncWrite + Unpin>(
     ended
 }
 
+/// Logs in over `stream` and leaves at once; tells whether the broker still knew us. Nothing changes there: what
+/// it keeps for us it keeps on.
+pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    thing: &str,
+) -> Result<bool, Ended> {
+    let mut budget = Budget::new();
+    let wire = Wire::new(stream);
+    let mut mqtt: Mqtt<'_, S> = Client::new(&mut budget);
+    let client = MqttString::from_str(thing).map_err(|_| Ended::Thing)?;
+    let options = connect_options(false);
+    let connecting = mqtt.connect(wire.clone(), &options, Some(client));
+    let connected = match timeout(MQTT_STAGE_LIMIT, connecting).await {
+        Err(_) => return Err(Ended::Slow(Stage::Login)),
+        Ok(connected) => connected.map(|connected| connected.session_present),
+    };
+    let present = match connected {
+        Ok(present) => present,
+        Err(error) => return Err(ended(error, &wire, Stage::Login)),
+    };
+    let _ = timeout(CLOSE_LIMIT, mqtt.disconnect(&DisconnectOptions::new())).await;
+    Ok(present)
+}
+
 fn acknowledged_by_hand(message: &Publish<'_, 0, 0>) -> bool {
     matches!(message.identified_qos, IdentifiedQoS::AtLeastOnce(_))
 }
