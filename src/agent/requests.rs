@@ -71,7 +71,7 @@ impl Gateway {
     /// Does what is asked.
     pub(super) fn answer(&mut self, ask: Ask) {
         let reply = match ask.request {
-            Request::Open(notification) => said(self.open(notification, Came::HandedOver)),
+            Request::Open(notification) => said(self.open(*notification, Came::HandedOver)),
             Request::Close(name) => {
                 let closed = self.close(name.as_deref());
                 if let Ok(told) = &closed {

@@ -137,15 +137,16 @@ fn exchange(socket: &Path, line: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn explained(runtime: &Path, socket: PathBuf, error: io::Error) -> AskError {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NoAgent(socket),
-        io::ErrorKind::PermissionDenied => {
-            let group = fs::metadata(&socket).or_else(|_| fs::metadata(runtime));
-            let group = group.ok().map(|metadata| group_name(metadata.gid()));
-            AskError::Forbidden(socket, group)
-        }
-        _ => AskError::Broken(socket, error),
+    use io::ErrorKind as Kind;
+    if [Kind::NotFound, Kind::ConnectionRefused].contains(&error.kind()) {
+        return AskError::NoAgent(socket);
     }
+    if error.kind() == Kind::PermissionDenied {
+        let group = fs::metadata(&socket).or_else(|_| fs::metadata(runtime));
+        let group = group.ok().map(|metadata| group_name(metadata.gid()));
+        return AskError::Forbidden(socket, group);
+    }
+    AskError::Broken(socket, error)
 }
 
 fn group_name(gid: u32) -> String {

@@ -13,7 +13,7 @@ use crate::protocol::notification::Notification;
 #[derive(Debug)]
 pub enum Request {
     /// Take this tunnel in.
-    Open(Notification),
+    Open(Box<Notification>),
     /// End the tunnel whose name begins like this; without a name, the only one there is.
     Close(Option<String>),
     /// Say what goes on.
@@ -65,10 +65,10 @@ impl Request {
     pub(super) fn from_line(line: &[u8]) -> Result<Request, RequestError> {
         match serde_json::from_slice(line).map_err(|_| RequestError::Form)? {
             Line::Open(notification) => Notification::parse(notification.get().as_bytes())
-                .map(Request::Open)
+                .map(|open| Request::Open(Box::new(open)))
                 .map_err(|error| RequestError::Notification(error.to_string())),
             Line::OpenToken(token) => Notification::of_token(&Zeroizing::new(token))
-                .map(Request::Open)
+                .map(|open| Request::Open(Box::new(open)))
                 .map_err(|error| RequestError::Notification(error.to_string())),
             Line::Close(None) => Ok(Request::Close(None)),
             Line::Close(Some(name)) if is_name(&name) => {

@@ -76,10 +76,7 @@ pub(super) async fn name(
         Err(error) => {
             items.push(Item::failed(
                 what,
-                format!(
-                    "{}: its name {error}; check the DNS server and the uplink",
-                    asked.host
-                ),
+                format!("{}: its name {error}", asked.host),
             ));
             false
         }
