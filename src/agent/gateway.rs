@@ -224,8 +224,7 @@ impl Gateway {
         came: Came,
     ) -> Result<String, String> {
         let name = name_of(&notification.access_token);
-        let known = !self.seen.is_new(&notification.access_token);
-        if known {
+        if self.seen.knows(&notification.access_token) {
             let is_it = |place: &Place| *place.access_token == notification.access_token;
             if self.places.iter().any(is_it) {
                 debug!("tunnel {name}: its token came again ({})", came.as_str());
@@ -268,10 +267,13 @@ impl Gateway {
     /// Gives a tunnel a place, now or in a moment; or tells why not.
     fn admit(&mut self, arrival: Arrival) -> Result<String, String> {
         let name = name_of(&arrival.access_token);
-        let _ = self.seen.is_new(&arrival.access_token);
         let all = self.config.places.tunnels;
         let standing: Vec<Standing> = self.places.iter().map(Place::standing).collect();
-        match rule(&standing, self.waiting.len(), all) {
+        let ruling = rule(&standing, self.waiting.len(), all);
+        if ruling != Ruling::Refuse {
+            self.seen.remember(&arrival.access_token);
+        }
+        match ruling {
             Ruling::Free => {
                 self.start(arrival);
                 let taken = self.places.len();
@@ -319,7 +321,7 @@ impl Gateway {
         let name = name_of(&arrival.access_token);
         let entry = self
             .ledger
-            .open_tunnel(name, arrival.came, arrival.region, now);
+            .open_tunnel(name, arrival.came, arrival.region, arrival.age, now);
         let place = Place {
             entry: Rc::clone(&entry),
             desk: Desk::new(self.verdict.is_on()),

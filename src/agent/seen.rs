@@ -12,17 +12,20 @@ use crate::secret::Secret;
 pub(super) struct Seen(VecDeque<[u8; 16]>);
 
 impl Seen {
-    /// Remembers a token; tells whether it was new.
-    pub(super) fn is_new(&mut self, access_token: &Secret) -> bool {
-        let hash = hash(access_token);
-        if self.0.contains(&hash) {
-            return false;
+    /// Whether a token came already.
+    pub(super) fn knows(&self, access_token: &Secret) -> bool {
+        self.0.contains(&hash(access_token))
+    }
+
+    /// Remembers a token that got a place. One that was refused may come again.
+    pub(super) fn remember(&mut self, access_token: &Secret) {
+        if self.knows(access_token) {
+            return;
         }
         if self.0.len() == SEEN_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(hash);
-        true
+        self.0.push_back(hash(access_token));
     }
 }
 
@@ -38,15 +41,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_new_once_and_old_ones_are_forgotten_last() {
+    fn tokens_are_known_until_newer_ones_push_them_out() {
         let token = |number: usize| Secret::new(format!("AQGA-{number}"));
         let mut seen = Seen::default();
-        assert!(seen.is_new(&token(0)));
-        assert!(!seen.is_new(&token(0)));
-        for number in 1..=SEEN_MAX {
-            assert!(seen.is_new(&token(number)));
+        assert!(!seen.knows(&token(0)));
+        seen.remember(&token(0));
+        assert!(seen.knows(&token(0)));
+        for number in 1..SEEN_MAX {
+            seen.remember(&token(number));
+            // Again and again takes no room.
+            seen.remember(&token(number));
         }
-        assert!(!seen.is_new(&token(1)), "still known");
-        assert!(seen.is_new(&token(0)), "pushed out by the newest");
+        assert!(seen.knows(&token(0)), "there is room for all of them");
+        seen.remember(&token(SEEN_MAX));
+        assert!(!seen.knows(&token(0)), "pushed out by the newest");
+        assert!(seen.knows(&token(1)));
     }
 }

@@ -10,7 +10,7 @@ pub mod tunnel;
 
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -35,12 +35,13 @@ impl Ledger {
         })
     }
 
-    /// A tunnel takes its place `now`.
+    /// A tunnel takes its place `now`; it is as old as `age`, for it may have had one before a restart.
     pub fn open_tunnel(
         &self,
         name: String,
         came: Came,
         region: Option<String>,
+        age: Duration,
         now: Instant,
     ) -> Rc<TunnelEntry> {
         self.audit.write(&Event::TunnelOpened {
@@ -53,6 +54,7 @@ impl Ledger {
             came,
             Rc::clone(&self.audit),
             Rc::clone(&self.news),
+            age,
             now,
         ));
         self.tunnels.borrow_mut().push(Rc::clone(&entry));

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::stream::StreamEntry;
 use tokio::sync::Notify;
@@ -72,7 +72,7 @@ pub struct TunnelEntry {
     pub name: String,
     /// How it came.
     pub came: Came,
-    /// When it took its place.
+    /// When it took its place, also in an agent before this one.
     pub opened: Instant,
     state: Cell<(TunnelState, Instant)>,
     down_since: Cell<Instant>,
@@ -103,12 +103,14 @@ impl TunnelEntry {
         came: Came,
         audit: Rc<Audit>,
         news: Rc<Notify>,
+        age: Duration,
         now: Instant,
     ) -> TunnelEntry {
         TunnelEntry {
             name,
             came,
-            opened: now,
+            // A boot clock younger than the tunnel is none of this boot.
+            opened: now.checked_sub(age).unwrap_or(now),
             state: Cell::new((TunnelState::Dialling, now)),
             down_since: Cell::new(now),
             failures: Cell::new(0),

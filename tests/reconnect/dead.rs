@@ -67,7 +67,7 @@ async fn is_found_dead(stage: &Stage) {
     let line = stage
         .agent
         .wait_line(
-            |line| line.contains("the link is dead"),
+            |line| line.contains("WebSocket lost") && line.contains("the link is dead"),
             Duration::from_secs(60),
         )
         .await;
