@@ -39,6 +39,8 @@ pub enum ServerCertificate {
     WrongName,
     /// Signed by the authority, but it ended in 2001.
     Expired,
+    /// Signed by the authority, but it begins in 2030.
+    NotYetValid,
 }
 
 /// A certificate and its key, in PEM.
@@ -163,9 +165,10 @@ impl Authority {
                 other = Self::new()?;
                 &other
             }
-            ServerCertificate::Good | ServerCertificate::WrongName | ServerCertificate::Expired => {
-                self
-            }
+            ServerCertificate::Good
+            | ServerCertificate::WrongName
+            | ServerCertificate::Expired
+            | ServerCertificate::NotYetValid => self,
         };
         let (certificate, key) = authority.sign(which)?;
         let config = ServerConfig::builder_with_provider(provider())
@@ -235,7 +238,8 @@ impl Authority {
             ServerCertificate::WrongName => vec!["wrong.example".to_owned()],
             ServerCertificate::Good
             | ServerCertificate::OtherAuthority
-            | ServerCertificate::Expired => NAMES.iter().map(|&name| name.to_owned()).collect(),
+            | ServerCertificate::Expired
+            | ServerCertificate::NotYetValid => NAMES.iter().map(|&name| name.to_owned()).collect(),
         };
         let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
         params
@@ -247,6 +251,9 @@ impl Authority {
         if which == ServerCertificate::Expired {
             params.not_before = date_time_ymd(2000, 1, 1);
             params.not_after = date_time_ymd(2001, 1, 1);
+        }
+        if which == ServerCertificate::NotYetValid {
+            params.not_before = date_time_ymd(2030, 1, 1);
         }
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params
