@@ -57,6 +57,7 @@ pub(super) async fn hold<S: AsyncRead + AsyncWrite + Unpin>(
         stage: Stage::Login,
         inbox,
         tell,
+        judged: false,
     };
     session.mqtt.ack_manually_when(&acknowledged_by_hand);
     let ended = match session.log_in(thing, anew).await {
@@ -101,6 +102,8 @@ struct Session<'c, 'i, S: AsyncRead + AsyncWrite + Unpin> {
     stage: Stage,
     inbox: &'i mut Inbox,
     tell: &'i dyn Fn(Progress),
+    /// It was us who found a broken rule, and not the library.
+    judged: bool,
 }
 
 /// When the next ping is due, or the answer to the last.
@@ -279,16 +282,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, '_, S> {
     async fn pass_over(&mut self, header: &FixedHeader, bytes: usize) -> Result<(), Ended> {
         let qos = header.flags() >> 1 & 0b11;
         if qos > 1 {
-            return Err(Ended::Rules);
+            return Err(self.judge().await);
         }
         match self.read_past(bytes, qos == 1).await {
             Some(true) => {
                 self.inbox.passed_over(bytes);
                 Ok(())
             }
-            Some(false) => Err(Ended::Rules),
+            Some(false) => Err(self.judge().await),
             None => Err(lost(&self.wire, self.stage)),
         }
+    }
+
+    /// The broker broke a rule that the library did not see: it must not be asked to say so.
+    async fn judge(&mut self) -> Ended {
+        self.judged = true;
+        // DISCONNECT, malformed packet. Source: MQTT 5, 3.14.2.1.
+        let _ = timeout(CLOSE_LIMIT, self.wire.send(&[0xe0, 1, 0x81])).await;
+        Ended::Rules
     }
 
     /// Whether it was a message by its form; nothing if the connection was lost.
@@ -315,6 +326,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, '_, S> {
     /// Leaves in order where the broker can still hear it. It keeps what comes for us: the session stays.
     async fn say_goodbye(&mut self, ended: &Ended) {
         let goodbye = async {
+            if self.judged {
+                return;
+            }
             if let Ended::Rules = ended {
                 // The library holds the reason code.
                 if let Ok(mut wire) = self.mqtt.abort().await {
