@@ -1,7 +1,7 @@
 //! The gateway: a fixed number of places for tunnels, and who gets one.
 //!
 //! Is responsible for: taking tunnels from the command line, from MQTT notifications, from other programs of the
-//! gateway and from before a restart; giving each a place ([`places`]) and an end (its lifetime, `cellgate
+//! gateway and from before a restart; giving each a place (`places.rs`) and an end (its lifetime, `cellgate
 //! close`, the service's word, the end of the agent); passing on what the system and the cell want.
 
 mod gateway;

@@ -2,7 +2,7 @@
 //!
 //! Is responsible for: the socket and who may use it, the two ends of a request, the status in numbers and in
 //! words, and the check of everything the agent depends on. It decides nothing: what is asked goes to the agent
-//! as an [`Ask`](server::Ask), and the agent's answer goes back.
+//! as an [`Ask`], and the agent's answer goes back.
 
 pub mod check;
 pub mod client;

@@ -145,10 +145,15 @@ impl Tunnel {
                 let said = error.to_string();
                 warn!("{}: {} not reached: {said}", self.name, self.setup.endpoint);
                 self.note_failure(said);
-                return Ok(match error {
-                    DialError::Refused(refusal) => refusal.retry_after,
-                    _ => None,
-                });
+                let refusal = match error {
+                    DialError::Refused(refusal) => Some(refusal),
+                    DialError::Reach(_)
+                    | DialError::Tls(_)
+                    | DialError::Handshake(_)
+                    | DialError::Name
+                    | DialError::Timeout(_) => None,
+                };
+                return Ok(refusal.and_then(|refusal| refusal.retry_after));
             }
         };
         let since = Clock::now();

@@ -1,6 +1,7 @@
 //! The cell of the day: one gateway, its broker and its service, and an engineer for each tunnel.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use cell::agent::{Agent, Gateway};
@@ -109,12 +110,14 @@ impl Cell {
     /// An engineer's connection to the robot.
     pub(crate) async fn engineer(&self, tunnel: &Tunnel) -> Engineer {
         let mut sources = self.sources.lock().await;
-        if !sources.contains_key(&tunnel.id) {
-            let options = SourceOptions::new(&self.service, tunnel, Protocol::V3);
-            let source = Source::connect(options).await.expect("a source");
-            sources.insert(tunnel.id, source);
-        }
-        Engineer(connect(&sources[&tunnel.id], "robot1").await)
+        let source = match sources.entry(tunnel.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let options = SourceOptions::new(&self.service, tunnel, Protocol::V3);
+                new.insert(Source::connect(options).await.expect("a source"))
+            }
+        };
+        Engineer(connect(source, "robot1").await)
     }
 
     /// The agent is in the tunnel, since `mark`.
@@ -236,7 +239,7 @@ impl Engineer {
     }
 
     /// The connection ends, instead of hanging.
-    pub(crate) async fn is_told_of_the_end(mut self) {
+    pub(crate) async fn hears_of_the_end(mut self) {
         let mut rest = Vec::new();
         let end = timeout(LIMIT, self.0.read_to_end(&mut rest)).await;
         assert!(end.is_ok(), "the connection hangs");

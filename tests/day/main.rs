@@ -141,7 +141,7 @@ async fn killed_in_mid_session_it_is_back_in_five_seconds() {
     let took = started.elapsed();
     assert!(took < Duration::from_secs(5), "it took {took:?}");
     // The source is told that its stream is gone, so that the engineer's connection does not hang.
-    engineer.is_told_of_the_end().await;
+    engineer.hears_of_the_end().await;
     cell.carries(&tunnel, "after kill -9").await;
     let subscribed = |event: &Told| matches!(event, Told::Subscribed { .. });
     assert!(
