@@ -64,7 +64,10 @@ async fn a_tunnel_past_its_lifetime_is_not_dialled() {
     }
     let (scene, broker, tunnel) = aged(LIFETIME + 1, &boot()).await;
     let agent = scene.gateway.start().expect("an agent");
-    let parts = [&*name(&tunnel), "its lifetime is over"];
+    let parts = [
+        &*name(&tunnel),
+        "was live before the restart, but its lifetime is over",
+    ];
     says(&agent, Mark::START, &parts).await;
     subscribed(&agent, Mark::START).await;
     gone(&scene.gateway.rejoin()).await;
@@ -74,6 +77,7 @@ async fn a_tunnel_past_its_lifetime_is_not_dialled() {
     scene.transfer(&next, 1, 10_000).await;
     let dialled = |event: &Event| event.tunnel() == Some(tunnel.id);
     assert_eq!(scene.service.count_events(Mark::START, dialled), 0);
+    assert_eq!(scene.audit("tunnel-opened").len(), 1, "it had a place");
     scene.end(agent, &[&tunnel, &next]);
 }
 
