@@ -19,3 +19,6 @@ pub use reply::Reply;
 pub use request::Request;
 pub use server::{Ask, Server};
 pub use status::Status;
+
+#[cfg(test)]
+mod tests;
