@@ -154,3 +154,6 @@ async fn all(mut trials: Vec<Trial<'_>>) -> Vec<Vec<Item>> {
     .await;
     ended.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests;

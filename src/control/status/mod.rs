@@ -186,3 +186,6 @@ pub struct Memory {
     /// Blocks of the pool.
     pub pool_blocks: usize,
 }
+
+#[cfg(test)]
+mod tests;

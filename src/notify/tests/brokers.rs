@@ -14,7 +14,7 @@ use super::*;
 use crate::config::{Config, Start};
 use crate::link::way::Way;
 use crate::notify::board::{Board, State};
-use crate::notify::{ALPN, Setup, run_by, topic_of};
+use crate::notify::{ALPN, Setup, probe, run_by, topic_of};
 use crate::protocol::notification::Notification;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,4 +260,37 @@ async fn a_message_is_acknowledged_when_it_was_taken() {
             .count(),
         0
     );
+}
+
+#[tokio::test]
+async fn a_probe_takes_nothing_from_the_session() {
+    let mut broker = Mosquitto::start().await.expect("mosquitto");
+    let device = broker.device("cell-1").expect("a device");
+    let port = broker.port();
+    let Gateway { setup, .. } = gateway(port, &device, 4);
+    let log_in = || probe::log_in(&setup.thing, &setup.notify, &setup.way);
+    assert_eq!(log_in().await, Ok(false), "nobody was here before");
+    let away = |line: &str| line.contains("Client cell-1 disconnected");
+    broker.wait_line(away, PATIENCE).await.expect("gone in order");
+    let Gateway { setup: first, board, .. } = gateway(port, &device, 4);
+    while_running(first, false, until(|| board.state() == State::Connected)).await;
+    broker
+        .wait_line(|line| line.contains("Client cell-1 closed"), PATIENCE)
+        .await
+        .expect("gone");
+    broker
+        .publish(&topic_of("cell-1"), payload("kept").as_bytes(), 1)
+        .await
+        .expect("published");
+    for _ in 0..3 {
+        assert_eq!(log_in().await, Ok(true));
+    }
+    let Gateway { setup: second, mut taken, .. } = gateway(port, &device, 4);
+    while_running(second, false, async {
+        assert_eq!(next(&mut taken).await, "kept");
+    })
+    .await;
+    drop(broker);
+    let said = log_in().await.expect_err("no broker");
+    assert!(said.contains("127.0.0.1") || said.contains("::1"), "{said}");
 }
