@@ -86,7 +86,10 @@ fn each_thing_has_its_verdict_and_controllers_are_left_by_a_fin() {
     assert_eq!(verdict(&report, "configuration").0, Verdict::Well);
     assert_eq!(verdict(&report, "service name").0, Verdict::Well);
     let (bad, said) = verdict(&report, "service TLS");
-    assert!(bad == Verdict::Failed && said.contains("does not speak TLS"), "{said}");
+    assert!(
+        bad == Verdict::Failed && said.contains("does not speak TLS"),
+        "{said}"
+    );
     assert_eq!(verdict(&report, "route monitor, same").0, Verdict::Well);
     let (bad, said) = verdict(&report, "route off");
     assert!(bad == Verdict::Failed && said.contains("refuses"), "{said}");
@@ -109,7 +112,10 @@ fn faults_of_the_configuration_are_all_named_with_78() {
     let (report, code) = checked(&cell.file);
     assert_eq!(code, exit::CONFIG);
     let (bad, said) = verdict(&report, "configuration");
-    assert!(bad == Verdict::Failed && said.contains("2 faults") && said.contains("stall"), "{said}");
+    assert!(
+        bad == Verdict::Failed && said.contains("2 faults") && said.contains("stall"),
+        "{said}"
+    );
     for line in report.text(false).lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
@@ -215,7 +221,9 @@ async fn a_running_agent_and_what_it_uses_are_left_alone() {
                     let _ = ask.reply.send(Reply::Status(Box::new(status(&target))));
                 }
             });
-            spawn_blocking(move || checked(&file)).await.expect("no panic")
+            spawn_blocking(move || checked(&file))
+                .await
+                .expect("no panic")
         })
         .await;
     assert_eq!(code, exit::NOT_WELL);
@@ -225,13 +233,21 @@ async fn a_running_agent_and_what_it_uses_are_left_alone() {
     assert_eq!(verdict(&report, "route free").0, Verdict::Well);
     assert_eq!(life.join().expect("no panic").expect("a FIN"), 0);
     let (bad, said) = verdict(&report, "MQTT login");
-    assert!(bad == Verdict::Failed && said.contains("the cable is out"), "{said}");
+    assert!(
+        bad == Verdict::Failed && said.contains("the cable is out"),
+        "{said}"
+    );
     assert_eq!(broker.events().len(), 0, "nobody logged in");
     // Without the agent it is tried, and works.
     let file = cell.file.clone();
-    let (report, _) = spawn_blocking(move || checked(&file)).await.expect("no panic");
+    let (report, _) = spawn_blocking(move || checked(&file))
+        .await
+        .expect("no panic");
     let (good, said) = verdict(&report, "MQTT login");
-    assert!(good == Verdict::Well && said.contains("logged in as cell-7"), "{said}");
+    assert!(
+        good == Verdict::Well && said.contains("logged in as cell-7"),
+        "{said}"
+    );
     assert_eq!(broker.violations(), []);
 }
 
@@ -249,7 +265,9 @@ async fn an_agent_that_does_not_answer_may_be_using_everything() {
             // It is stopping: nobody takes what is asked.
             drop(asked);
             spawn_local(server.serve(asks));
-            spawn_blocking(move || checked(&file)).await.expect("no panic")
+            spawn_blocking(move || checked(&file))
+                .await
+                .expect("no panic")
         })
         .await;
     assert_eq!(code, exit::NOT_WELL);
@@ -260,7 +278,12 @@ async fn an_agent_that_does_not_answer_may_be_using_everything() {
 
 #[test]
 fn reports_fit_a_terminal_whatever_is_in_them() {
-    for content in ["", "\u{1b}[2J\n\n机", &"x".repeat(3000), &"a b ".repeat(300)] {
+    for content in [
+        "",
+        "\u{1b}[2J\n\n机",
+        &"x".repeat(3000),
+        &"a b ".repeat(300),
+    ] {
         let items = vec![
             Item::well(content, content),
             Item::failed(content, content),
@@ -268,12 +291,20 @@ fn reports_fit_a_terminal_whatever_is_in_them() {
         ];
         let report = Report(items);
         for line in report.text(false).lines() {
-            assert!(line.chars().count() <= 80 && !line.contains(char::is_control), "{line:?}");
+            assert!(
+                line.chars().count() <= 80 && !line.contains(char::is_control),
+                "{line:?}"
+            );
         }
         assert!(!report.is_well() && report.json().contains("\"well\": false"));
     }
     let well = Report(vec![Item::well("clock", "it can be right")]);
     let wanted = "ok    clock                 it can be right\n\nall is well: 1 of 1\n";
     assert_eq!(well.text(false), wanted);
-    assert!(well.text(true).starts_with("\u{1b}[32mok    \u{1b}[0mclock"), "{:?}", well.text(true));
+    assert!(
+        well.text(true)
+            .starts_with("\u{1b}[32mok    \u{1b}[0mclock"),
+        "{:?}",
+        well.text(true)
+    );
 }

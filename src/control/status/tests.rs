@@ -18,7 +18,14 @@ use crate::protocol::message::Address;
 use crate::relay::pool::Pool;
 
 fn gatherer() -> Gatherer {
-    let args = ["-d", "robot1=127.0.0.1:1", "-e", "localhost:1", "-t", "token"];
+    let args = [
+        "-d",
+        "robot1=127.0.0.1:1",
+        "-e",
+        "localhost:1",
+        "-t",
+        "token",
+    ];
     let args = args.into_iter().map(Into::into);
     let Ok(Start::Run { config, .. }) = Config::load(args, &mut |_| None) else {
         panic!("the command line is good");
@@ -27,10 +34,15 @@ fn gatherer() -> Gatherer {
 }
 
 fn tunnel(ledger: &Ledger, name: &str, now: Instant) -> Rc<TunnelEntry> {
-    ledger.open_tunnel(name.into(), Came::HandedOver, None, now, Duration::ZERO)
+    ledger.open_tunnel(name.into(), Came::HandedOver, None, Duration::ZERO, now)
 }
 
-fn stream(tunnel: &Rc<TunnelEntry>, service: &str, connection: u32, now: Instant) -> Rc<StreamEntry> {
+fn stream(
+    tunnel: &Rc<TunnelEntry>,
+    service: &str,
+    connection: u32,
+    now: Instant,
+) -> Rc<StreamEntry> {
     let address = Address {
         stream: StreamId::new(1).expect("an ID"),
         service: ServiceId::new(service),
@@ -68,10 +80,16 @@ fn what_lives_is_told_in_numbers() {
     assert_eq!(status.state, State::Connected);
     let shown = &status.tunnels[0];
     assert!(shown.up && shown.came == "cellgate open" && shown.since_seconds == 4);
-    assert_eq!((shown.down_bytes, shown.up_bytes, shown.streams_ever), (4_000, 100, 1));
+    assert_eq!(
+        (shown.down_bytes, shown.up_bytes, shown.streams_ever),
+        (4_000, 100, 1)
+    );
     assert_eq!(shown.lifetime_left_seconds, TUNNEL_LIFETIME.as_secs() - 5);
     let one = &shown.streams[0];
-    assert_eq!((one.state.as_str(), one.age_seconds, one.idle_seconds), ("open", 5, 3));
+    assert_eq!(
+        (one.state.as_str(), one.age_seconds, one.idle_seconds),
+        ("open", 5, 3)
+    );
     assert_eq!((one.down_rate, one.up_rate), (1_000, 25));
     // A second look at once tells the same rates; a later one sees that nothing flows.
     let status = gatherer.take(&sight(&ledger, &on), at(5));
@@ -87,7 +105,12 @@ fn what_lives_is_told_in_numbers() {
     let status = gatherer.take(&sight(&ledger, &on), at(11));
     assert_eq!(status.tunnels[0].streams[0].up_rate, 500);
     ledger.end_tunnel(&tunnel, "closed", at(12));
-    assert!(gatherer.take(&sight(&ledger, &on), at(13)).tunnels.is_empty());
+    assert!(
+        gatherer
+            .take(&sight(&ledger, &on), at(13))
+            .tunnels
+            .is_empty()
+    );
 }
 
 #[test]
@@ -107,7 +130,11 @@ fn a_status_of_everything_at_once_fits_the_socket() {
         }
     }
     let status = gatherer().take(&sight(&ledger, &on), now);
-    let listed: usize = status.tunnels.iter().map(|tunnel| tunnel.streams.len()).sum();
+    let listed: usize = status
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel.streams.len())
+        .sum();
     assert_eq!(listed, STATUS_STREAMS_MAX);
     assert_eq!(status.streams_left_out, 512 - STATUS_STREAMS_MAX);
     let json = serde_json::to_vec(&status).expect("JSON");
@@ -129,7 +156,10 @@ fn the_file_is_replaced_whole_readable_by_all_and_removed_at_the_end() {
     file.write(&status);
     assert_ne!(fs::metadata(&path).expect("written").ino(), first.ino());
     let json = fs::read_to_string(&path).expect("written");
-    assert_eq!(serde_json::from_str::<Status>(&json).expect("a status"), status);
+    assert_eq!(
+        serde_json::from_str::<Status>(&json).expect("a status"),
+        status
+    );
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     drop(file);
     assert!(!path.exists());

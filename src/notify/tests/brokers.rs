@@ -264,15 +264,22 @@ async fn a_message_is_acknowledged_when_it_was_taken() {
 
 #[tokio::test]
 async fn a_probe_takes_nothing_from_the_session() {
-    let mut broker = Mosquitto::start().await.expect("mosquitto");
+    let broker = Mosquitto::start().await.expect("mosquitto");
     let device = broker.device("cell-1").expect("a device");
     let port = broker.port();
     let Gateway { setup, .. } = gateway(port, &device, 4);
     let log_in = || probe::log_in(&setup.thing, &setup.notify, &setup.way);
     assert_eq!(log_in().await, Ok(false), "nobody was here before");
     let away = |line: &str| line.contains("Client cell-1 disconnected");
-    broker.wait_line(away, PATIENCE).await.expect("gone in order");
-    let Gateway { setup: first, board, .. } = gateway(port, &device, 4);
+    broker
+        .wait_line(away, PATIENCE)
+        .await
+        .expect("gone in order");
+    let Gateway {
+        setup: first,
+        board,
+        ..
+    } = gateway(port, &device, 4);
     while_running(first, false, until(|| board.state() == State::Connected)).await;
     broker
         .wait_line(|line| line.contains("Client cell-1 closed"), PATIENCE)
@@ -285,7 +292,11 @@ async fn a_probe_takes_nothing_from_the_session() {
     for _ in 0..3 {
         assert_eq!(log_in().await, Ok(true));
     }
-    let Gateway { setup: second, mut taken, .. } = gateway(port, &device, 4);
+    let Gateway {
+        setup: second,
+        mut taken,
+        ..
+    } = gateway(port, &device, 4);
     while_running(second, false, async {
         assert_eq!(next(&mut taken).await, "kept");
     })
