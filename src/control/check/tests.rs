@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use cell::agent::Folder;
@@ -15,17 +16,21 @@ use super::*;
 use crate::control::status::{Access, FORMAT, Memory, Mqtt, Places, State, Status, Stream, Tunnel};
 use crate::control::{Ask, Reply, Server};
 
-/// A controller that greets as many do; gives how each connection to it ended.
-fn controller() -> (u16, thread::JoinHandle<std::io::Result<usize>>) {
+/// A controller that greets as many do, and looks at its connection only when the sender is dropped; gives how the
+/// connection ended.
+fn controller() -> (u16, Sender<()>, thread::JoinHandle<std::io::Result<usize>>) {
+    let (over, checked) = channel();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let life = thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
         stream.write_all(b"This is AS monitor\r\n>")?;
+        // A reset that came meanwhile is seen by the read.
+        let _ = checked.recv();
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest)
     });
-    (port, life)
+    (port, over, life)
 }
 
 /// A port at which nobody listens.
@@ -61,7 +66,7 @@ fn verdict<'r>(report: &'r Report, item: &str) -> (Verdict, &'r str) {
 
 #[test]
 fn each_thing_has_its_verdict_and_controllers_are_left_by_a_fin() {
-    let (port, life) = controller();
+    let (port, over, life) = controller();
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let no_tls = silent.local_addr().expect("bound").port();
     // Something else answers in the service's place.
@@ -94,6 +99,7 @@ fn each_thing_has_its_verdict_and_controllers_are_left_by_a_fin() {
     let (bad, said) = verdict(&report, "route off");
     assert!(bad == Verdict::Failed && said.contains("refuses"), "{said}");
     // One connection for both routes, no byte to it, and its end is no reset.
+    drop(over);
     assert_eq!(life.join().expect("no panic").expect("a FIN"), 0);
     other.join().expect("no panic").expect("it was asked");
     assert_eq!(listing(&cell), before, "nothing was written");
@@ -196,7 +202,7 @@ async fn a_running_agent_and_what_it_uses_are_left_alone() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     taken.set_nonblocking(true).expect("a socket");
     let target = taken.local_addr().expect("bound").to_string();
-    let (free, life) = controller();
+    let (free, over, life) = controller();
     let broker = cell::broker::Broker::start().expect("a broker");
     let device = broker.device("cell-7").expect("a device");
     let routes = format!(
@@ -231,6 +237,7 @@ async fn a_running_agent_and_what_it_uses_are_left_alone() {
     assert!(good == Verdict::Well && said.contains("in use"), "{said}");
     assert!(taken.accept().is_err(), "nobody connected");
     assert_eq!(verdict(&report, "route free").0, Verdict::Well);
+    drop(over);
     assert_eq!(life.join().expect("no panic").expect("a FIN"), 0);
     let (bad, said) = verdict(&report, "MQTT login");
     assert!(
