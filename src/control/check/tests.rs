@@ -25,8 +25,11 @@ fn controller() -> (u16, Sender<()>, thread::JoinHandle<std::io::Result<usize>>)
     let life = thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
         stream.write_all(b"This is AS monitor\r\n>")?;
-        // A reset that came meanwhile is seen by the read.
         let _ = checked.recv();
+        // A reset behind the FIN shows here; the read would only tell of the FIN.
+        if let Some(reset) = stream.take_error()? {
+            return Err(reset);
+        }
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest)
     });
