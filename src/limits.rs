@@ -238,6 +238,10 @@ pub const CONTROL_REPLY_MAX: usize = 256 * 1024;
 /// From a connection to its whole request, and from the answer to its last byte.
 pub const CONTROL_TRANSFER: Duration = Duration::from_secs(5);
 
+/// The same while every place is taken: our own clients have their request ready when they connect, and nobody who
+/// keeps silent may keep them away.
+pub const CONTROL_GRACE: Duration = Duration::from_millis(20);
+
 /// From a request to its answer by the agent, which has none that waits for the network.
 pub const CONTROL_ANSWER: Duration = Duration::from_secs(5);
 

@@ -230,6 +230,10 @@ impl Gateway {
                 debug!("tunnel {name}: its token came again ({})", came.as_str());
                 return Ok(format!("tunnel {name} is open already"));
             }
+            let waits = |arrival: &Arrival| arrival.access_token == notification.access_token;
+            if self.waiting.iter().any(waits) {
+                return Ok(format!("tunnel {name} gets the place of one that ends"));
+            }
             if came == Came::Notified {
                 debug!("tunnel {name}: its notification came again, after its end");
                 return Err(format!("tunnel {name} is over"));

@@ -1,8 +1,11 @@
 //! The agent's end of the local socket.
 //!
 //! Is responsible for: few connections at once, each bounded in bytes and time, so that a slow, silent or
-//! hostile client costs a place for some seconds and nothing else; a further one waits in the kernel.
+//! hostile client costs a place for some seconds and nothing else; a further one waits in the kernel, and while
+//! all places are taken whoever keeps us waiting gives its place up at once.
 
+use std::cell::Cell;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::path::Path;
 use std::pin::Pin;
@@ -12,15 +15,15 @@ use std::time::Duration;
 use log::warn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::lock::{BindError, Held};
 use super::{Reply, Request, peer};
 use crate::limits::{
-    CONTROL_ANSWER, CONTROL_CONNECTIONS, CONTROL_LOG_EVERY, CONTROL_REPLY_MAX, CONTROL_REQUEST_MAX,
-    CONTROL_TRANSFER,
+    CONTROL_ANSWER, CONTROL_CONNECTIONS, CONTROL_GRACE, CONTROL_LOG_EVERY, CONTROL_REPLY_MAX,
+    CONTROL_REQUEST_MAX, CONTROL_TRANSFER,
 };
 
 /// After an accept that failed; the cause, no free descriptor, does not go at once.
@@ -64,7 +67,8 @@ impl Server {
     /// after [`CONTROL_ANSWER`] the client is told that the agent is busy.
     pub async fn serve(self, asks: mpsc::Sender<Ask>) {
         let complaints = Complaints::default();
-        let place = || serve_one_by_one(&self.listener, &asks, &complaints);
+        let crowd = Crowd::default();
+        let place = || serve_one_by_one(&self.listener, &asks, &crowd, &complaints);
         let mut places: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
         places.resize_with(CONTROL_CONNECTIONS, || Box::pin(place()));
         poll_fn(|cx| {
@@ -80,11 +84,17 @@ impl Server {
 }
 
 /// One of the places for connections, for ever.
-async fn serve_one_by_one(listener: &UnixListener, asks: &mpsc::Sender<Ask>, log: &Complaints) {
+async fn serve_one_by_one(
+    listener: &UnixListener,
+    asks: &mpsc::Sender<Ask>,
+    crowd: &Crowd,
+    log: &Complaints,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(trouble) = serve_client(stream, asks).await {
+                let _place = crowd.enter();
+                if let Err(trouble) = serve_client(stream, asks, crowd).await {
                     log.say(&trouble);
                 }
             }
@@ -97,7 +107,11 @@ async fn serve_one_by_one(listener: &UnixListener, asks: &mpsc::Sender<Ask>, log
 }
 
 /// One question and its answer. Ends in [`CONTROL_TRANSFER`], [`CONTROL_ANSWER`] and the first again.
-async fn serve_client(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> Result<(), String> {
+async fn serve_client(
+    mut stream: UnixStream,
+    asks: &mpsc::Sender<Ask>,
+    crowd: &Crowd,
+) -> Result<(), String> {
     let peer = stream
         .peer_cred()
         .map_err(|error| format!("a client that the kernel does not name is refused ({error})"))?;
@@ -105,7 +119,7 @@ async fn serve_client(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> Resul
         let refused = Reply::Refused(
             "your user is neither root nor the agent's, nor in the agent's group".to_owned(),
         );
-        let _ = timeout(CONTROL_TRANSFER, stream.write_all(&refused.to_line())).await;
+        let _ = crowd.bounded(stream.write_all(&refused.to_line())).await;
         return Err(format!(
             "user {} (process {}) may not ask and is refused; if it should, add it to the agent's group",
             peer.uid(),
@@ -119,13 +133,10 @@ async fn serve_client(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> Resul
             peer.pid().unwrap_or_default()
         )
     };
-    let line = match timeout(CONTROL_TRANSFER, read_line(&mut stream)).await {
+    let line = match crowd.bounded(read_line(&mut stream)).await {
         Ok(Ok(line)) => line,
         Ok(Err(reason)) => return Err(format!("{}: {reason}", who())),
-        Err(_) => {
-            let limit = CONTROL_TRANSFER.as_secs();
-            return Err(format!("{}: no whole request within {limit} s", who()));
-        }
+        Err(late) => return Err(format!("{}: no whole request {late}", who())),
     };
     let request = Request::from_line(&line);
     // The token in it is overwritten now, and not when the answer is out.
@@ -141,10 +152,10 @@ async fn serve_client(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> Resul
     if bytes.len() > CONTROL_REPLY_MAX {
         bytes = Reply::Refused("the answer is too long for this socket".to_owned()).to_line();
     }
-    match timeout(CONTROL_TRANSFER, stream.write_all(&bytes)).await {
+    match crowd.bounded(stream.write_all(&bytes)).await {
         // A client that has gone meanwhile is no trouble of ours.
         Ok(Ok(()) | Err(_)) => {}
-        Err(_) => return Err(format!("{}: does not take its answer", who())),
+        Err(late) => return Err(format!("{}: its answer is not taken {late}", who())),
     }
     trouble.map_or(Ok(()), Err)
 }
@@ -191,9 +202,72 @@ async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Reply {
     }
 }
 
+/// The places that are taken.
+#[derive(Default)]
+struct Crowd {
+    taken: Cell<usize>,
+    full: Notify,
+}
+
+/// One place, until it is dropped.
+struct Taken<'a>(&'a Crowd);
+
+impl Crowd {
+    fn enter(&self) -> Taken<'_> {
+        self.taken.set(self.taken.get() + 1);
+        if self.is_full() {
+            self.full.notify_waiters();
+        }
+        Taken(self)
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken.get() >= CONTROL_CONNECTIONS
+    }
+
+    /// Waits for what the client does, within [`CONTROL_TRANSFER`]; while every place is taken no longer than
+    /// [`CONTROL_GRACE`].
+    async fn bounded<T>(&self, transfer: impl Future<Output = T>) -> Result<T, Late> {
+        let crowded = async {
+            sleep(CONTROL_GRACE).await;
+            let full = self.full.notified();
+            if !self.is_full() {
+                full.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = timeout(CONTROL_TRANSFER, transfer) => done.map_err(|_| Late::Slow),
+            () = crowded => Err(Late::Crowded),
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let Taken(crowd) = self;
+        crowd.taken.set(crowd.taken.get().saturating_sub(1));
+    }
+}
+
+/// Why nobody waits for a client any more.
+enum Late {
+    Slow,
+    Crowded,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Late::Slow => write!(f, "within {} s", CONTROL_TRANSFER.as_secs()),
+            Late::Crowded => f.write_str("at once, and others want its place"),
+        }
+    }
+}
+
 /// What is wrong with clients, at most a line each [`CONTROL_LOG_EVERY`].
 #[derive(Default)]
-struct Complaints(std::cell::Cell<(Option<Instant>, u32)>);
+struct Complaints(Cell<(Option<Instant>, u32)>);
 
 impl Complaints {
     fn say(&self, trouble: &str) {
