@@ -226,8 +226,14 @@ impl Gateway {
         let name = name_of(&notification.access_token);
         if self.seen.knows(&notification.access_token) {
             let is_it = |place: &Place| *place.access_token == notification.access_token;
-            if self.places.iter().any(is_it) {
+            if let Some(place) = self.places.iter().find(|place| is_it(place)) {
                 debug!("tunnel {name}: its token came again ({})", came.as_str());
+                if place.desk.is_stopped() {
+                    return Err(format!(
+                        "tunnel {name} ends just now; hand it over again when `cellgate status` does not show it \
+                         any more"
+                    ));
+                }
                 return Ok(format!("tunnel {name} is open already"));
             }
             let waits = |arrival: &Arrival| arrival.access_token == notification.access_token;
