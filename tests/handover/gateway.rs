@@ -191,9 +191,9 @@ impl Cell {
 
 /// How often the destination's side of this tunnel was asked for.
 pub(crate) fn dials(tunnel: &Tunnel) -> usize {
-    let asked = |event: &Event| match event {
-        Event::Rejected { mode, .. } => *mode != Some(Mode::Source),
-        event => event.is_connected(Mode::Destination),
+    let asked = |event: &Event| {
+        let refused = matches!(event, Event::Rejected { mode, .. } if *mode != Some(Mode::Source));
+        refused || event.is_connected(Mode::Destination)
     };
     let events = tunnel.events();
     events.iter().filter(|entry| asked(&entry.what)).count()

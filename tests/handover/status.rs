@@ -90,7 +90,7 @@ fn form(value: &Value) -> Value {
             .map(|(key, value)| (key.clone(), form(value)))
             .collect(),
         Value::Array(list) => list.first().map(form).into_iter().collect(),
-        other => json!(kind_of(other)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => json!(kind_of(value)),
     }
 }
 
