@@ -1,7 +1,7 @@
 //! What goes on, as the technician, a panel and a script see it.
 //!
 //! Is responsible for: the form of the status ([`Status`], docs/operation.md is its reference), gathering it
-//! ([`Gatherer`]), its words for a terminal ([`show`]) and its file ([`file`]). Times are seconds, sizes are bytes;
+//! ([`Gatherer`]), its words for a terminal ([`show`]) and its file ([`mod@file`]). Times are seconds, sizes are bytes;
 //! *down* is towards the controller, *up* from it. Fields are added, and none is renamed or removed while
 //! [`FORMAT`] stays.
 
