@@ -232,3 +232,43 @@ async fn a_restart_does_not_come_back_to_a_closed_tunnel() {
     assert_eq!(status["places"]["taken"], 1);
     cell.end().await;
 }
+
+/// While the closed one still ends, the next one has the word of its place, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_place_of_one_that_ends_goes_to_the_next_token_however_often_it_comes() {
+    let silent = Behaviour::Silent;
+    let cell = Cell::with(
+        silent,
+        |file| file.table("places", "tunnels = 1"),
+        |agent| agent,
+    )
+    .await;
+    let first = cell.opened().await;
+    let options = SourceOptions::new(&cell.service, &first, Protocol::V3);
+    let mut source = RawSource::connect(options).await.expect("a source");
+    let start = Message::stream_start(1, "robot1", 1);
+    source.send(start).await.expect("connected");
+    // More than the kernel takes for a robot that does not read: the end takes as long as it may.
+    for piece in pattern(2, 400_000).chunks(50_000) {
+        let data = Message::data(1, "robot1", 1, piece.to_vec());
+        source.send(data).await.expect("connected");
+    }
+    cell.status_that(|status| {
+        status["tunnels"][0]["streams"][0]["down_bytes"].as_u64() > Some(100_000)
+    })
+    .await;
+    let ran = cell.run(&["close"], b"").await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let next = cell.tunnel();
+    for time in ["the first time", "again"] {
+        let ran = cell.open(&notification::payload(&next)).await;
+        assert_eq!(ran.code, Some(0), "{time}: {ran:?}");
+        let promised = format!("tunnel {} gets the place of one that ends\n", name(&next));
+        assert_eq!(ran.stdout, promised, "{time}");
+    }
+    cell.connected(&next).await;
+    let status = cell.status().await;
+    assert_eq!(status["places"], json!({"taken": 1, "all": 1}));
+    assert_eq!(dials(&next), 1);
+    cell.end().await;
+}
