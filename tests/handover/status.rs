@@ -149,6 +149,22 @@ async fn everything_that_is_promised_is_there_and_the_file_has_the_same_form() {
     let really = cell.agent.rss().expect("it runs");
     assert!(rss.abs_diff(really) < 3_000_000, "{rss}, {really}");
 
+    // The reference names every field, each as it stands here.
+    let reference = include_str!("../../docs/operation.md");
+    let fields = reference
+        .split("### The status, for programs")
+        .nth(1)
+        .and_then(|rest| rest.split("### The check").next())
+        .expect("its part of the reference");
+    for object in [&status, shown, stream, &status["access"], &status["memory"]] {
+        for (key, value) in object.as_object().expect("an object") {
+            let list = if value.is_array() { "[]" } else { "" };
+            let named = [format!("`{key}{list}`"), format!(".{key}{list}`")];
+            let named = named.iter().any(|name| fields.contains(name));
+            assert!(named, "{key}{list} is not in docs/operation.md");
+        }
+    }
+
     // The engineer sees it by request, the panel in the file: the same but for the moment.
     let with_stream = |file: &Value| file["tunnels"][0]["streams"][0]["up_bytes"] == 12_345;
     let file = cell.gateway.wait_status(with_stream, LIMIT).await;
