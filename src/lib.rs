@@ -12,7 +12,7 @@
 //! | [`protocol`] | the rules of the tunnel, sans-io: bytes and time in, commands out |
 //! | [`socket`] | TCP options, and what the kernel tells of a connection |
 //! | [`resolve`] | names to addresses, beside the loop |
-//! | [`link`] | the connection to the service: resolve, TCP, TLS, WebSocket; knows nothing of streams |
+//! | [`link`] | the way out (proxy, TCP, TLS), and the WebSocket to the service; knows nothing of streams |
 //! | [`audit`] | who did what, a JSON line each |
 //! | [`ledger`] | the tunnels and streams that live, in numbers; each beginning and end becomes an audit line |
 //! | [`supervise`] | signals, the clock; knows none of the others |
@@ -22,11 +22,12 @@
 //! | [`notify`] | the connection to the MQTT broker that tells of tunnels |
 //! | [`control`] | the local socket: open, close, status; the check |
 //! | [`command`] | the subcommands beside a running agent, and what they print |
-//! | [`agent`] | the gateway: holds the tunnel, carries out what the system wants |
+//! | [`agent`] | the gateway: a fixed number of places for tunnels, who gets one, and what a restart needs |
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
 //! `link` and `relay` do not know each other; only `tunnel` sees protocol, link and relay together; only `agent`
-//! sees `tunnel`; it also makes what tunnels share, the pool and the gates.
+//! sees `tunnel`; it also makes what tunnels share, the pool, the gates, the way out and the ledger. `notify` and
+//! `control` know no tunnel: what they take in goes to `agent`.
 //!
 //! A byte's way down: TLS → WebSocket message → frame → [`protocol::session::Command::Deliver`] → the
 //! controller's socket; only what the socket refuses is copied, into that connection's ring. Up: the socket is
