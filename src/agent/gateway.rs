@@ -463,7 +463,10 @@ impl Gateway {
     fn write_down(&mut self) {
         let now = now();
         if let Some(rejoin) = &mut self.rejoin {
-            rejoin.write(self.places.iter().map(|place| place.live(now)));
+            // One that was told to end is not to come back, and who waits for its place is.
+            let staying = self.places.iter().filter(|place| !place.desk.is_stopped());
+            let live = staying.map(|place| place.live(now));
+            rejoin.write(live.chain(self.waiting.iter().map(Arrival::live)));
         }
         self.write_status(now);
     }

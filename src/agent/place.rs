@@ -25,6 +25,19 @@ pub(super) struct Arrival {
     pub(super) gone: Vec<Address>,
 }
 
+impl Arrival {
+    /// What a restart needs of it while it waits for its place.
+    pub(super) fn live(&self) -> Live<'_> {
+        Live {
+            access_token: &self.access_token,
+            client_token: &self.client_token,
+            endpoint: &self.endpoint,
+            age: self.age,
+            entry: None,
+        }
+    }
+}
+
 /// A place that is taken.
 pub(super) struct Place {
     pub(super) entry: Rc<TunnelEntry>,
@@ -52,7 +65,7 @@ impl Place {
             client_token: &self.client_token,
             endpoint: &self.endpoint,
             age: TUNNEL_LIFETIME.saturating_sub(self.until.saturating_duration_since(now)),
-            entry: &self.entry,
+            entry: Some(&self.entry),
         }
     }
 }

@@ -77,7 +77,8 @@ pub(super) struct Live<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// Its age.
     pub(super) age: Duration,
-    pub(super) entry: &'a TunnelEntry,
+    /// None while it waits for a place.
+    pub(super) entry: Option<&'a TunnelEntry>,
 }
 
 /// The rejoin file.
@@ -180,7 +181,8 @@ impl Rejoin {
 impl<'a> Saved<'a> {
     fn of(live: Live<'a>) -> Saved<'a> {
         let mut streams: Vec<SavedStream<'a>> = Vec::new();
-        for entry in live.entry.streams().iter() {
+        let entries = live.entry.map(TunnelEntry::streams);
+        for entry in entries.iter().flat_map(|entries| entries.iter()) {
             let saved = SavedStream {
                 service: entry.service.clone().into(),
                 stream: entry.stream,

@@ -119,6 +119,8 @@ async fn serve_client(
         let refused = Reply::Refused(
             "your user is neither root nor the agent's, nor in the agent's group".to_owned(),
         );
+        // Its question is read and thrown away: whoever writes to a closed socket never sees the answer.
+        let _ = crowd.bounded(read_line(&mut stream)).await;
         let _ = crowd.bounded(stream.write_all(&refused.to_line())).await;
         return Err(format!(
             "user {} (process {}) may not ask and is refused; if it should, add it to the agent's group",

@@ -264,7 +264,7 @@ async fn a_message_is_acknowledged_when_it_was_taken() {
 
 #[tokio::test]
 async fn a_probe_takes_nothing_from_the_session() {
-    let broker = Mosquitto::start().await.expect("mosquitto");
+    let mut broker = Mosquitto::start().await.expect("mosquitto");
     let device = broker.device("cell-1").expect("a device");
     let port = broker.port();
     let Gateway { setup, .. } = gateway(port, &device, 4);
@@ -301,7 +301,8 @@ async fn a_probe_takes_nothing_from_the_session() {
         assert_eq!(next(&mut taken).await, "kept");
     })
     .await;
-    drop(broker);
+    // Gone, and not only told to go: a socket that still listens would answer by a reset.
+    broker.kill().await.expect("it runs");
     let said = log_in().await.expect_err("no broker");
     assert!(said.contains("127.0.0.1") || said.contains("::1"), "{said}");
 }
