@@ -4,6 +4,7 @@
 //! gateway and from before a restart; giving each a place (`places.rs`) and an end (its lifetime, `cellgate
 //! close`, the service's word, the end of the agent); passing on what the system and the cell want.
 
+mod arrivals;
 mod gateway;
 mod place;
 mod places;
