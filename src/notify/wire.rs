@@ -24,6 +24,8 @@ struct Inner<S> {
     out: Vec<u8>,
     written: usize,
     head: Head,
+    /// Bytes of the packet that are still to come, while its body is read.
+    left: Option<usize>,
     failure: Option<io::Error>,
 }
 
@@ -47,25 +49,31 @@ impl<S> Wire<S> {
             out: Vec::with_capacity(MQTT_WRITE_BUFFER),
             written: 0,
             head: Head::default(),
+            left: None,
             failure: None,
         })))
     }
 
     /// The next bytes are a fixed header, until [`body_len`](Self::body_len) is asked for.
     pub(super) fn expect_header(&self) {
-        let head = &mut self.0.borrow_mut().head;
-        head.bytes.clear();
-        head.reads = true;
+        let mut inner = self.0.borrow_mut();
+        inner.left = None;
+        inner.head.bytes.clear();
+        inner.head.reads = true;
     }
 
-    /// The bytes that follow the fixed header that has just been read.
+    /// The bytes that follow the fixed header that has just been read. More are not given out before the next
+    /// [`expect_header`](Self::expect_header): where a length within a packet goes beyond its end, the library's own
+    /// count wraps (rust-mqtt 0.6, `BodyReader::skip`), and it would read on through the packets behind.
     pub(super) fn body_len(&self) -> usize {
-        let head = &mut self.0.borrow_mut().head;
-        head.reads = false;
-        let lengths = head.bytes.iter().skip(1).enumerate();
-        lengths.fold(0, |sum, (index, byte)| {
+        let mut inner = self.0.borrow_mut();
+        inner.head.reads = false;
+        let lengths = inner.head.bytes.iter().skip(1).enumerate();
+        let length = lengths.fold(0, |sum, (index, byte)| {
             sum | usize::from(byte & 0x7f) << (7 * index)
-        })
+        });
+        inner.left = Some(length);
+        length
     }
 
     /// Why it broke; nothing if the broker closed it.
@@ -77,7 +85,13 @@ impl<S> Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn poll_read(&self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<Result<usize, ErrorKind>> {
         let mut inner = self.0.borrow_mut();
-        let mut buffer = ReadBuf::new(bytes);
+        if inner.left == Some(0) && !bytes.is_empty() {
+            let beyond = "a packet of the broker is longer inside than it says";
+            inner.failure = Some(io::Error::other(beyond));
+            return Poll::Ready(Err(ErrorKind::InvalidData));
+        }
+        let room = inner.left.unwrap_or(usize::MAX).min(bytes.len());
+        let mut buffer = ReadBuf::new(&mut bytes[..room]);
         let read = ready!(Pin::new(&mut inner.stream).poll_read(cx, &mut buffer));
         if let Err(error) = read {
             inner.failure = Some(error);
@@ -87,7 +101,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             // No header has more than 5 bytes; the library ends the connection over one.
             let _ = inner.head.bytes.extend_from_slice(buffer.filled());
         }
-        Poll::Ready(Ok(buffer.filled().len()))
+        let count = buffer.filled().len();
+        if let Some(left) = &mut inner.left {
+            *left -= count;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), ErrorKind>> {

@@ -319,6 +319,20 @@ async fn more_than_was_agreed_ends_it_in_order() {
     assert!(matches!(run.ended, Ended::Rules), "{}", run.ended);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_length_beyond_the_end_of_its_packet_ends_the_connection() {
+    // SUBACK whose user property is longer than the packet; what follows must not be read as a part of it.
+    let run = against(|mut stream| async move {
+        welcome(&mut stream).await;
+        let mut bytes = vec![0x90, 9, 0, 1, 1, 38, 0xff, 0xff, 0, 0, 0];
+        bytes.extend(std::iter::repeat_n(0xd0, 100));
+        stream.write_all(&bytes).await.expect("open");
+    })
+    .await;
+    let said = run.ended.to_string();
+    assert!(said.contains("longer inside than it says"), "{said}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
