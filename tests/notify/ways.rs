@@ -3,6 +3,7 @@
 use cell::journal::Mark;
 use cell::mosquitto::Mosquitto;
 use cell::notification::{payload, topic};
+use cell::proxy::{Event as ProxyEvent, Proxy, ProxyOptions};
 use cell::service::Event;
 
 use crate::scene::{LONG, Scene, THING, mosquitto, name, says, skipped, subscribed, up};
@@ -107,4 +108,31 @@ async fn a_refused_token_ends_its_tunnel_alone() {
     let rejected = |event: &Event| event.is_rejected(403);
     assert_eq!(scene.service.count_events(Mark::START, rejected), 2);
     scene.end(agent, &[&good, &dead, &next]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broker_and_service_are_reached_by_a_proxy_with_a_login() {
+    let options = ProxyOptions {
+        login: Some(("robot".to_owned(), "xyzzy-7".to_owned())),
+        ..ProxyOptions::default()
+    };
+    let proxy = Proxy::start(options).await.expect("a free port");
+    let lines = format!("url = \"http://robot:xyzzy-7@{}\"", proxy.address());
+    let (scene, broker) = Scene::strict(1, |file| file.table("proxy", &lines)).await;
+    let agent = scene.start().await;
+    let tunnel = scene.tunnel(1);
+    broker
+        .notify(THING, &payload(&tunnel))
+        .expect("the agent has a session");
+    up(&tunnel).await;
+    scene.transfer(&tunnel, 1, LARGE).await;
+    let by = |host: &str| proxy.count(|event| *event == ProxyEvent::Opened(host.to_owned()));
+    assert_eq!(by(&format!("localhost:{}", broker.port())), 1, "the broker");
+    assert_eq!(by(&scene.service.endpoint()), 1, "the service");
+    assert_eq!(proxy.violations(), [""; 0]);
+    assert!(
+        !agent.log().iter().any(|line| line.contains("xyzzy-7")),
+        "the password is in the log"
+    );
+    scene.end(agent, &[&tunnel]);
 }
