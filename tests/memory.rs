@@ -32,6 +32,10 @@ const DEBUG_MAX: u64 = 12 << 20;
 /// tunnel and the pool, and the records of the connections.
 const GROWTH_MAX: u64 = 4 << 20;
 
+/// What the full pool of 2 MiB adds at least, bytes: of the two blocks that each of 64 connections has, the first is full
+/// and the last is full in part, half on average; what nobody wrote to is not resident.
+const POOL_LEAST: u64 = 3 << 19;
+
 /// Connections of a tunnel at the same time.
 const CONNECTIONS: u32 = 64;
 
@@ -117,7 +121,7 @@ async fn everything_full_stays_within_the_bound() {
     let growth = most.anonymous - idle.anonymous;
     assert!(growth <= GROWTH_MAX, "{growth} bytes more than idle");
     assert!(
-        growth > 2 << 20,
+        growth > POOL_LEAST,
         "the pool of 2 MiB is not full: {growth} bytes more than idle"
     );
     assert_eq!(most.threads, idle.threads);
