@@ -206,6 +206,20 @@ impl<T: Clone + fmt::Debug> Journal<T> {
     }
 }
 
+impl Journal<String> {
+    /// Prints the last `most` lines if the test panics: what a program wrote is what its failure is read from.
+    pub(crate) fn show_if_panicking(&self, title: &str, most: usize) {
+        if !std::thread::panicking() {
+            return;
+        }
+        eprintln!("--- {title}, at most {most} lines ---");
+        let entries = self.entries();
+        for entry in entries.iter().skip(entries.len().saturating_sub(most)) {
+            eprintln!("{}", entry.what);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

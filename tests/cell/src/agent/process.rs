@@ -281,13 +281,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = self.log();
-            eprintln!("--- the agent's log, at most {SHOWN} lines ---");
-            for line in log.iter().skip(log.len().saturating_sub(SHOWN)) {
-                eprintln!("{line}");
-            }
-        }
+        self.log.show_if_panicking("the agent's log", SHOWN);
     }
 }
 

@@ -402,13 +402,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 
 impl Drop for Mosquitto {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = self.log();
-            eprintln!("--- mosquitto's log, at most {SHOWN} lines ---");
-            for line in log.iter().skip(log.len().saturating_sub(SHOWN)) {
-                eprintln!("{line}");
-            }
-        }
+        self.log.show_if_panicking("mosquitto's log", SHOWN);
     }
 }
 
