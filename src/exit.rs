@@ -10,6 +10,9 @@ pub const NOT_WELL: u8 = 1;
 /// `close` and `status`: the agent refused, or none runs.
 pub const REFUSED: u8 = 69;
 
+/// One of the agent's loops hangs: a bug of ours, and a restart helps (EX_SOFTWARE).
+pub const HUNG: u8 = 70;
+
 /// The system lacks what the agent cannot do without (EX_OSERR).
 pub const SYSTEM: u8 = 71;
 

@@ -8,6 +8,7 @@
 //! | [`secret`], [`exit`] | what must never be shown; what the process says when it ends |
 //! | [`config`] | the owner's word: file, drop-in flags and environment become one checked `Config` |
 //! | [`argv`] | takes tokens out of the process list |
+//! | [`confine`] | what the process gives up: core files, its memory to others, files and ports beside its own |
 //! | [`logging`] | one line a record, to stderr or the journal |
 //! | [`protocol`] | the rules of the tunnel, sans-io: bytes and time in, commands out |
 //! | [`socket`] | TCP options, and what the kernel tells of a connection |
@@ -15,7 +16,7 @@
 //! | [`link`] | the way out (proxy, TCP, TLS), and the WebSocket to the service; knows nothing of streams |
 //! | [`audit`] | who did what, a JSON line each |
 //! | [`ledger`] | the tunnels and streams that live, in numbers; each beginning and end becomes an audit line |
-//! | [`supervise`] | signals, the clock; knows none of the others |
+//! | [`supervise`] | signals, the clock; the heartbeat, and the watchdogs that it feeds; knows none of the others |
 //! | [`access`] | key switch and windows: whether the cell lets anybody in |
 //! | [`relay`] | one TCP connection to a controller; knows nothing of tunnels |
 //! | [`tunnel`] | one tunnel: joins protocol, link and relay in one event loop; reconnects |
@@ -39,6 +40,7 @@ pub mod argv;
 pub mod audit;
 pub mod command;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod exit;
 pub mod ledger;

@@ -376,6 +376,36 @@ pub const BACKOFF_FORGET: Duration = Duration::from_secs(30);
 /// The longest Retry-After that is obeyed.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 
+/// Between two rounds of the heartbeat, unless a watchdog wants it oftener. An idle agent wakes up for each.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a loop may take to answer the heartbeat while the others run. Longer than [`STOP_LIMIT`], in which the
+/// agent's own loop ends its tunnels.
+pub const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Turns of a loop between two rounds of the heartbeat that are no live-lock, however little comes of them.
+pub const SPIN_TURNS: u32 = 200;
+
+/// Rounds in a row in which a loop turned and turned, nothing came of it, and the processor was busy with it: a
+/// live-lock. One alone can be a machine that was busy with something else.
+pub const SPIN_ROUNDS: u32 = 3;
+
+/// From the last sign of life to the watchdog's reset of the machine, if the owner does not say.
+pub const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the owner may say. Below it a busy machine is reset; a watchdog that takes longer than it is none.
+pub const WATCHDOG_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(5)..=Duration::from_secs(600);
+
+/// Between two attempts to open a watchdog that somebody else has.
+pub const WATCHDOG_RETRY: Duration = Duration::from_secs(30);
+
+/// An agent that served for this long has started well.
+pub const RESTART_HEALTHY: Duration = Duration::from_secs(60);
+
+/// The longest pause of an agent that fails again and again. Longer would keep an engineer out for nothing.
+pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// From SIGTERM to the end of everything; issue and unit promise 3 s.
 pub const STOP_LIMIT: Duration = Duration::from_millis(2_500);
 

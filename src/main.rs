@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use cellgate::command::{self, Command};
 use cellgate::config::{self, Config, Start};
+use cellgate::confine::{landlock, process};
 use cellgate::limits::{RESOLVER_STACK, RESOLVERS};
 use cellgate::{agent, argv, exit, logging};
 use log::{error, info, warn};
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     let mut variables = config::VARIABLES.map(|name| (name, std::env::var_os(name)));
     // Before any file is read: until then every user of the machine can see the tokens.
     let wiped = argv::wipe();
+    let sealed = process::seal();
     let mut variable = |wanted: &str| {
         let variable = variables.iter_mut().find(|(name, _)| *name == wanted)?;
         variable.1.take()
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
     if let Err(reason) = wiped {
         warn!("{reason}");
     }
+    if let Err(reason) = sealed {
+        warn!("{reason}");
+    }
     for warning in warnings {
         warn!("{warning}");
     }
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Some(thing) => info!("cellgate {version} starts for thing {thing}"),
         None => info!("cellgate {version} starts"),
     }
+    // Before the first thread: it holds for this one and those that it starts.
+    info!("{}", landlock::hold(&config, |name| std::env::var_os(name)));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(RESOLVERS)
@@ -69,6 +76,7 @@ fn main() -> ExitCode {
     match over {
         Ok(agent::Outcome::Stopped) => ExitCode::from(exit::STOPPED),
         Ok(agent::Outcome::Refused) => ExitCode::from(exit::REFUSED),
+        Ok(agent::Outcome::Hung) => ExitCode::from(exit::HUNG),
         Err(reason) => {
             error!("cannot run: {reason}");
             ExitCode::from(exit::SYSTEM)

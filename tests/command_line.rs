@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// cellgate without the environment of the test.
 fn cellgate(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cellgate"));
+    let mut command = Command::new(cell::agent::under_test(env!("CARGO_BIN_EXE_cellgate")));
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }

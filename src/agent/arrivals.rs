@@ -89,13 +89,15 @@ impl Gateway {
         {
             let board = Rc::new(Board::new(now()));
             self.board = Some(Rc::clone(&board));
-            spawn_local(notify::run(notify::Setup {
+            let pulse = self.heartbeat.watch("the connection to the broker");
+            spawn_local(pulse.clone().attend(notify::run(notify::Setup {
                 thing,
                 notify,
                 way: Rc::clone(&self.way),
                 arrivals,
                 board,
-            }));
+                pulse,
+            })));
         }
         receiver
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use rustls::ClientConfig;
-use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Outcome;
 use super::place::{Arrival, Place};
 use super::rejoin::Rejoin;
-use super::requests::{self, Panel};
+use super::requests::Panel;
 use super::seen::Seen;
 use crate::access::{Verdict, Watch};
 use crate::audit::{Audit, Event};
@@ -22,14 +22,17 @@ use crate::config::Config;
 use crate::control::status::Gatherer;
 use crate::ledger::tunnel::TunnelEntry;
 use crate::ledger::{Ledger, name_of};
-use crate::limits::{POOL_BLOCKS, STOP_LIMIT, TUNNEL_LIFETIME};
+use crate::limits::{POOL_BLOCKS, RESTART_HEALTHY, STOP_LIMIT, TUNNEL_LIFETIME};
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::notify::board::Board;
 use crate::relay::gate::Gates;
 use crate::relay::pool::Pool;
 use crate::secret::Secret;
+use crate::supervise::heartbeat::{Heartbeat, Pulse};
+use crate::supervise::restarts::Restarts;
 use crate::supervise::signals::{Signals, Wish};
+use crate::supervise::watchdog::Watchdog;
 use crate::tunnel::desk::{Desk, Why};
 use crate::tunnel::directory::Directory;
 use crate::tunnel::{Over, Setup, Tunnel};
@@ -56,6 +59,10 @@ pub(super) struct Gateway {
     pub(super) board: Option<Rc<Board>>,
     pub(super) gatherer: Gatherer,
     pub(super) panel: Option<Panel>,
+    pub(super) watchdog: Rc<Watchdog>,
+    pub(super) heartbeat: Rc<Heartbeat>,
+    /// The agent's own loop.
+    pulse: Pulse,
     tunnels: JoinSet<(Rc<TunnelEntry>, Over)>,
 }
 
@@ -64,7 +71,11 @@ impl Gateway {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(mut config: Config) -> io::Result<Gateway> {
+    pub(super) fn new(
+        mut config: Config,
+        watchdog: Rc<Watchdog>,
+        heartbeat: Rc<Heartbeat>,
+    ) -> io::Result<Gateway> {
         let roots = &config.extra_roots;
         let tls = tls::client(roots).map_err(io::Error::other)?;
         let way = Way::new(config.proxy.take(), roots).map_err(io::Error::other)?;
@@ -84,6 +95,9 @@ impl Gateway {
             waiting: VecDeque::new(),
             seen: Seen::default(),
             rejoin: None,
+            watchdog,
+            pulse: heartbeat.watch("the gateway's loop"),
+            heartbeat,
             tunnels: JoinSet::new(),
             config,
         })
@@ -92,7 +106,12 @@ impl Gateway {
     /// The agent's life.
     pub(super) async fn live(mut self, access_token: Option<Secret>) -> io::Result<Outcome> {
         let mut signals = Signals::listen()?;
-        let mut requests = requests::listen(&self.config, access_token.is_some())?;
+        let mut requests = self.listen_for_requests(access_token.is_some())?;
+        let restarts = Rc::new(Restarts::begin(self.config.paths.runtime.as_deref()));
+        if self.pauses(restarts.pause(), &mut signals).await {
+            restarts.forget();
+            return Ok(Outcome::Stopped);
+        }
         let mut watch = Watch::new(self.config.access.clone());
         self.set_access(watch.verdict());
         self.rejoin();
@@ -101,14 +120,23 @@ impl Gateway {
             self.take_own(access_token)?;
         }
         let mut notifications = self.listen_for_notifications();
+        let well = Rc::clone(&restarts);
+        spawn_local(async move {
+            sleep(RESTART_HEALTHY).await;
+            well.forget();
+        });
+        self.watchdog.ready();
         loop {
+            self.pulse.turned();
             self.write_down();
             let deadline = self.next_deadline();
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::Stop => {
                         info!("asked to stop");
+                        self.watchdog.stopping();
                         self.stop_all().await;
+                        restarts.forget();
                         return Ok(Outcome::Stopped);
                     }
                     Wish::Reload => self.reload(),
@@ -118,6 +146,7 @@ impl Gateway {
                     if alone && self.places.is_empty() {
                         // A dead token must not stay behind in the rejoin file.
                         self.write_down();
+                        restarts.forget();
                         return Ok(outcome);
                     }
                 }
@@ -127,7 +156,29 @@ impl Gateway {
                 Some(ask) = requests.recv() => self.answer(ask),
                 verdict = watch.changed() => self.set_access(&verdict),
                 () = self.ledger.news() => self.note_news(),
+                () = self.pulse.asked() => {}
                 () = sleep_until(deadline.into()) => self.end_the_old(),
+            }
+        }
+    }
+
+    /// Waits before serving, if the agent crashed again and again. Whether it is told to stop meanwhile.
+    async fn pauses(&self, pause: Duration, signals: &mut Signals) -> bool {
+        if pause.is_zero() {
+            return false;
+        }
+        self.watchdog.serves_late(pause);
+        let until = sleep(pause);
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Stop => return true,
+                    // The configuration was read a moment ago.
+                    Wish::Reload => {}
+                },
+                () = self.pulse.asked() => self.pulse.turned(),
+                () = &mut until => return false,
             }
         }
     }
@@ -149,6 +200,7 @@ impl Gateway {
             endpoint: arrival.endpoint,
             until: now + TUNNEL_LIFETIME.saturating_sub(arrival.age),
         };
+        let pulse = self.heartbeat.watch(format!("tunnel {}", entry.name));
         let tunnel = Tunnel::new(Setup {
             endpoint: place.endpoint.clone(),
             way: Rc::clone(&self.way),
@@ -161,10 +213,11 @@ impl Gateway {
             connections: self.config.places.connections,
             pool: Rc::clone(&self.pool),
             desk: Rc::clone(&place.desk),
+            pulse: pulse.clone(),
         });
         self.places.push(place);
         self.tunnels
-            .spawn_local(async move { (entry, Box::pin(tunnel.run()).await) });
+            .spawn_local(async move { (entry, pulse.attend(Box::pin(tunnel.run())).await) });
     }
 
     fn handle_over(
@@ -278,6 +331,7 @@ impl Gateway {
             rejoin.write(live.chain(self.waiting.iter().map(Arrival::live)));
         }
         self.write_status(now);
+        self.watchdog.status(&self.sentence());
     }
 }
 

@@ -14,12 +14,16 @@ mod seen;
 mod wishes;
 
 use std::io;
+use std::rc::Rc;
 
+use log::{error, warn};
 use tokio::task::LocalSet;
 
 use self::gateway::Gateway;
 use crate::config::Config;
 use crate::secret::Secret;
+use crate::supervise::heartbeat::{Heartbeat, Round};
+use crate::supervise::watchdog::Watchdog;
 
 /// How the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum Outcome {
     Stopped,
     /// The service refused the one token that it was for.
     Refused,
+    /// One of its loops hangs. The watchdogs are not fed any more.
+    Hung,
 }
 
 /// Lives until the system ends it, or, if it is for the tunnel of `access_token` alone, until that is over.
@@ -35,8 +41,33 @@ pub enum Outcome {
 /// # Errors
 /// The system lacks what the agent cannot do without.
 pub async fn run(config: Config, access_token: Option<Secret>) -> io::Result<Outcome> {
+    let watchdog = Rc::new(Watchdog::open(config.watchdog.clone()));
+    let heartbeat = Heartbeat::new();
+    let gateway = Gateway::new(config, Rc::clone(&watchdog), Rc::clone(&heartbeat));
+    let found = |round: &Round| match round {
+        Round::Alive => watchdog.feed(),
+        Round::Doubtful(which) => warn!("{which} turns without end; the watchdog is not fed"),
+        Round::Hung(_) => {}
+    };
     // Every tunnel is a task of its own: what wakes one does not look at the others.
-    LocalSet::new()
-        .run_until(async { Gateway::new(config)?.live(access_token).await })
-        .await
+    let tunnels = LocalSet::new();
+    let living = Box::pin(tunnels.run_until(async {
+        tokio::select! {
+            over = async { gateway?.live(access_token).await } => Ok(over),
+            hung = heartbeat.run(watchdog.every(), found) => Err(hung),
+        }
+    }));
+    match living.await {
+        Ok(over) => {
+            // An end with a reason is no hang; whoever starts the agent decides what comes of it.
+            watchdog.release();
+            over
+        }
+        Err(hung) => {
+            error!(
+                "{hung}; this is an error in cellgate. The agent ends, to be started again; its tunnels then rejoin"
+            );
+            Ok(Outcome::Hung)
+        }
+    }
 }

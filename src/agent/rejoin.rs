@@ -196,7 +196,8 @@ impl<'a> Saved<'a> {
             client_token: live.client_token.expose().into(),
             host: live.endpoint.host.as_str().into(),
             port: live.endpoint.port,
-            opened: seconds_since_boot().saturating_sub(live.age.as_secs()),
+            // Rounded last, or the second of a tunnel would be now this and now that one, and the file written anew.
+            opened: since_boot().saturating_sub(live.age).as_secs(),
             streams,
         }
     }
@@ -206,7 +207,7 @@ impl<'a> Saved<'a> {
         let opened = if same_boot {
             self.opened
         } else {
-            seconds_since_boot()
+            since_boot().as_secs()
         };
         let gone = self.streams.iter().filter_map(|saved| {
             Some(Address {
@@ -222,7 +223,7 @@ impl<'a> Saved<'a> {
                 host: self.host.into_owned(),
                 port: self.port,
             },
-            age: Duration::from_secs(seconds_since_boot().saturating_sub(opened)),
+            age: since_boot().saturating_sub(Duration::from_secs(opened)),
             gone: gone.take(SERVICES_MAX).collect(),
         })
     }
@@ -285,9 +286,6 @@ fn boot_id() -> String {
     id.trim().to_owned()
 }
 
-fn seconds_since_boot() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(|time| time.tv_sec());
-    now.ok()
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .unwrap_or(0)
+fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }

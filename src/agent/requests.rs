@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use super::gateway::Gateway;
-use crate::config::Config;
+use super::place::Place;
 use crate::control::status::file::StatusFile;
 use crate::control::status::{Sight, Status};
 use crate::control::{Ask, BindError, Reply, Request, Server};
-use crate::ledger::tunnel::Came;
+use crate::ledger::tunnel::{Came, TunnelState};
 use crate::limits::{ASKS_MAX, STATUS_FILE_EVERY, STATUS_REST};
+use crate::notify::board::State;
 
 /// The status file, and when it is written.
 pub(super) struct Panel {
@@ -43,31 +44,32 @@ impl Panel {
     }
 }
 
-/// The requests at the local socket; none ever come if there is no runtime folder.
-///
-/// # Errors
-/// Another agent has the folder, or there is no other way for tunnels to come.
-pub(super) fn listen(config: &Config, own: bool) -> io::Result<mpsc::Receiver<Ask>> {
-    let (asks, receiver) = mpsc::channel(ASKS_MAX);
-    let Some(runtime) = &config.paths.runtime else {
-        return Ok(receiver);
-    };
-    match Server::bind(runtime) {
-        Ok(server) => {
-            info!("{}: takes requests", runtime.display());
-            spawn_local(server.serve(asks));
-        }
-        Err(error @ BindError::InUse(..)) => return Err(io::Error::other(error.to_string())),
-        // Somebody far away may need the tunnels more than anybody here needs the socket.
-        Err(error) if own || config.notify.is_some() => {
-            error!("no local socket, so no `cellgate open`, `close` or `status`: {error}");
-        }
-        Err(error) => return Err(io::Error::other(error.to_string())),
-    }
-    Ok(receiver)
-}
-
 impl Gateway {
+    /// The requests at the local socket; none ever come if there is no runtime folder.
+    ///
+    /// # Errors
+    /// Another agent has the folder, or there is no other way for tunnels to come.
+    pub(super) fn listen_for_requests(&self, own: bool) -> io::Result<mpsc::Receiver<Ask>> {
+        let (asks, receiver) = mpsc::channel(ASKS_MAX);
+        let Some(runtime) = &self.config.paths.runtime else {
+            return Ok(receiver);
+        };
+        match Server::bind(runtime) {
+            Ok(server) => {
+                info!("{}: takes requests", runtime.display());
+                let pulse = self.heartbeat.watch("the local socket");
+                spawn_local(pulse.attend(server.serve(asks)));
+            }
+            Err(error @ BindError::InUse(..)) => return Err(io::Error::other(error.to_string())),
+            // Somebody far away may need the tunnels more than anybody here needs the socket.
+            Err(error) if own || self.config.notify.is_some() => {
+                error!("no local socket, so no `cellgate open`, `close` or `status`: {error}");
+            }
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        }
+        Ok(receiver)
+    }
+
     /// Does what is asked.
     pub(super) fn answer(&mut self, ask: Ask) {
         let reply = match ask.request {
@@ -95,6 +97,27 @@ impl Gateway {
     /// When the status file is to be written.
     pub(super) fn status_due(&self) -> Option<Instant> {
         self.panel.as_ref().and_then(Panel::due)
+    }
+
+    /// How the agent is, for the service manager.
+    pub(super) fn sentence(&self) -> String {
+        let up = |place: &&Place| place.entry.state() == TunnelState::Up;
+        let up = self.places.iter().filter(up).count();
+        let streams: usize = self
+            .places
+            .iter()
+            .map(|place| place.entry.streams().len())
+            .sum();
+        let broker = match &self.board {
+            None => String::new(),
+            Some(board) if board.state() == State::Connected => "; broker connected".to_owned(),
+            Some(_) => "; broker not connected".to_owned(),
+        };
+        let access = if self.verdict.is_on() { "on" } else { "off" };
+        let (taken, all) = (self.places.len(), self.config.places.tunnels);
+        format!(
+            "{taken} of {all} places taken, {up} tunnels up, {streams} streams{broker}; access {access}"
+        )
     }
 
     /// Writes the status file, if it is time.

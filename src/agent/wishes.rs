@@ -4,13 +4,20 @@ use log::{error, info, warn};
 
 use super::gateway::Gateway;
 use crate::config::{Config, Routes};
+use crate::confine::landlock;
 
 impl Gateway {
     /// SIGHUP: the routes are read again. Faulty ones are not taken.
     pub(super) fn reload(&mut self) {
-        let Some(routes) = reload(&self.config) else {
-            return;
-        };
+        self.watchdog.reloading();
+        if let Some(routes) = reload(&self.config) {
+            self.take_routes(routes);
+        }
+        // Good or bad, it is over: a manager that waits for the word would take the agent for dead.
+        self.watchdog.ready();
+    }
+
+    fn take_routes(&mut self, routes: Routes) {
         for place in &self.places {
             place.desk.replace_routes(routes.clone());
         }
@@ -25,6 +32,10 @@ fn reload(config: &Config) -> Option<Routes> {
     };
     match config.reload() {
         Ok(routes) => {
+            if let Some(reason) = landlock::outside(&routes) {
+                error!("{}: not taken: {reason}", source.display());
+                return None;
+            }
             info!("{}: routes read again", source.display());
             Some(routes)
         }

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -133,6 +133,10 @@ impl AuditFile {
             .map_err(Error::Open)?;
         let size = close_last_line(&mut file).map_err(Error::Write)?;
         let found = file.metadata().map_err(Error::Open)?;
+        if size == 0 && found.is_file() {
+            // The umask may have taken the group's right to read. A file of another owner stays as it is.
+            let _ = file.set_permissions(Permissions::from_mode(MODE));
+        }
         self.open = Some(Open {
             file,
             device: found.dev(),

@@ -18,6 +18,7 @@ use super::reading::{self, is_open_to_all};
 use super::roots;
 use super::route::{Route, check_name};
 use super::routes;
+use super::watchdog::{self, Watchdog};
 
 /// The file that is read when the command line names neither a file nor targets.
 pub(super) const DEFAULT_FILE: &str = "/etc/cellgate/cellgate.toml";
@@ -44,6 +45,7 @@ pub(super) struct Content {
     pub(super) access: Access,
     pub(super) places: Places,
     pub(super) paths: Paths,
+    pub(super) watchdog: Watchdog,
     /// Its syntax is broken, so that what seems to be missing may be there.
     pub(super) broken: bool,
 }
@@ -105,6 +107,9 @@ pub(super) fn parse(
     }
     if let Some(paths) = root.table("paths", faults) {
         content.paths = paths::read(paths, faults);
+    }
+    if let Some(watchdog) = root.table("watchdog", faults) {
+        content.watchdog = watchdog::read(watchdog, faults);
     }
     content.broken = !root.is_certain();
     root.finish(faults);

@@ -146,6 +146,7 @@ impl Loader<'_> {
         let notify = content.notify.take();
         let access = std::mem::take(&mut content.access);
         let places = content.places;
+        let watchdog = std::mem::take(&mut content.watchdog);
         let mut paths = std::mem::take(&mut content.paths);
         if paths.runtime.is_none() && (content.has_notify || matches!(token, Token::Nothing)) {
             paths.runtime = Some(PathBuf::from(RUNTIME));
@@ -168,6 +169,7 @@ impl Loader<'_> {
             access,
             places,
             paths,
+            watchdog,
             log_level,
             file,
             origin,

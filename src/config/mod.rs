@@ -29,6 +29,7 @@ mod route;
 mod routes;
 mod target;
 mod token;
+mod watchdog;
 mod window;
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use region::Region;
 pub use route::{Route, Routes, Source};
 pub use target::{Host, Target};
 pub use token::{ClientToken, is_access_token};
+pub use watchdog::Watchdog;
 pub use window::Window;
 
 /// What the agent is to do, checked.
@@ -80,6 +82,8 @@ pub struct Config {
     pub places: Places,
     /// What the agent writes.
     pub paths: Paths,
+    /// The hardware that resets a machine whose agent hangs.
+    pub watchdog: Watchdog,
     /// How much is logged.
     pub log_level: LevelFilter,
     /// The file that was read, if any.

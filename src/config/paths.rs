@@ -13,6 +13,9 @@ use crate::limits::{PATH_BYTES_MAX, RUNTIME_FOLDER_MAX};
 /// The folder for what must not outlive a boot, unless the file names another.
 pub const RUNTIME: &str = "/run/cellgate";
 
+/// Mode of that folder, if the agent makes it: owner all, group enter and read, others nothing.
+pub const RUNTIME_MODE: u32 = 0o750;
+
 /// What the agent writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {

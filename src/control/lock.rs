@@ -12,9 +12,6 @@ use nix::unistd::getegid;
 
 use crate::config::paths;
 
-/// Owner all, group enter and read, others nothing.
-const FOLDER_MODE: u32 = 0o750;
-
 /// Owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -86,7 +83,7 @@ impl Held {
         let failed = |what| move |error| BindError::System(what, folder.to_owned(), error);
         DirBuilder::new()
             .recursive(true)
-            .mode(FOLDER_MODE)
+            .mode(paths::RUNTIME_MODE)
             .create(folder)
             .map_err(failed("make the folder"))?;
         let mode = fs::metadata(folder)
@@ -148,8 +145,13 @@ impl Held {
             .create(&nursery)
             .map_err(failed("make a folder for the socket"))?;
         let listener = UnixListener::bind(&born).map_err(failed("bind the socket"))?;
-        chown(&born, None, Some(getegid().as_raw()))
-            .map_err(failed("give the socket its group"))?;
+        // It has the agent's group already, but for a folder that gives its own. Asked first, since the unit's
+        // filter of system calls has no chown.
+        let group = getegid().as_raw();
+        let born_with = fs::symlink_metadata(&born).map_err(failed("read the socket"))?;
+        if born_with.gid() != group {
+            chown(&born, None, Some(group)).map_err(failed("give the socket its group"))?;
+        }
         fs::set_permissions(&born, Permissions::from_mode(SOCKET_MODE))
             .map_err(failed("give the socket its mode"))?;
         fs::rename(&born, &path).map_err(failed("put the socket in its place"))?;

@@ -11,6 +11,7 @@ use super::board::Board;
 use super::refusals::{Line, Refusals};
 use crate::limits::{ARRIVAL_LIMIT, NOTIFICATION_MAX};
 use crate::protocol::notification::Notification;
+use crate::supervise::heartbeat::Pulse;
 
 /// Characters of a topic that is not ours that are repeated.
 const TOPIC_SHOWN: usize = 80;
@@ -21,6 +22,7 @@ pub(super) struct Inbox {
     arrivals: mpsc::Sender<Notification>,
     board: Rc<Board>,
     refusals: Refusals,
+    pulse: Pulse,
 }
 
 impl Inbox {
@@ -28,12 +30,14 @@ impl Inbox {
         topic: String,
         arrivals: mpsc::Sender<Notification>,
         board: Rc<Board>,
+        pulse: Pulse,
     ) -> Inbox {
         Inbox {
             topic,
             arrivals,
             board,
             refusals: Refusals::new(),
+            pulse,
         }
     }
 
@@ -76,6 +80,7 @@ impl Inbox {
 
     /// Tells of refusals that had no line. To be called now and then.
     pub(super) fn turn(&mut self) {
+        self.pulse.progress();
         if let Some(untold) = self.refusals.untold(Instant::now()) {
             warn!(
                 "mqtt: {untold} more messages were refused in the last minutes; look who publishes on {}",

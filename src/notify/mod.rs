@@ -44,6 +44,7 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::notification::Notification;
 use crate::resolve;
 use crate::supervise::clock;
+use crate::supervise::heartbeat::Pulse;
 
 /// The port on which AWS tells MQTT from HTTPS by ALPN.
 const ALPN_PORT: u16 = 443;
@@ -64,6 +65,8 @@ pub struct Setup {
     pub arrivals: mpsc::Sender<Notification>,
     /// Told of everything that happens.
     pub board: Rc<Board>,
+    /// Told of every packet.
+    pub pulse: Pulse,
 }
 
 /// The topic on which AWS tells a thing of tunnels.
@@ -102,6 +105,7 @@ async fn run_by(setup: Setup, alpn: Option<&'static [u8]>) {
         topic_of(&setup.thing),
         setup.arrivals,
         Rc::clone(&setup.board),
+        setup.pulse,
     );
     let mut post = Post {
         thing: setup.thing,

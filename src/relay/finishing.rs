@@ -160,7 +160,7 @@ impl Finishing {
         let State::Open(socket) = &self.relay.state else {
             return None;
         };
-        let stalled = match socket::acknowledged(&socket.stream) {
+        let stalled = match socket::acknowledged(&socket.stream, self.relay.stall.written()) {
             Ok(counted) => self.relay.stall.handle_acknowledged(counted, now),
             Err(error) => return Some(Over::Broken(error)),
         };

@@ -296,7 +296,7 @@ impl Relay {
             self.millis(now)
         );
         self.entry.connected();
-        let counted = socket::acknowledged(&stream).unwrap_or_default();
+        let counted = socket::acknowledged(&stream, 0).unwrap_or_default();
         self.stall = Stall::new(self.route.stall, counted, now);
         self.entry.tally.touch(now);
         self.state = State::Open(Socket {
@@ -423,7 +423,7 @@ impl Relay {
         if self.stall.next_deadline().is_none_or(|due| now < due) {
             return None;
         }
-        let counted = match socket::acknowledged(&socket.stream) {
+        let counted = match socket::acknowledged(&socket.stream, self.stall.written()) {
             Ok(counted) => counted,
             Err(error) => return Some(Over::Broken(error)),
         };

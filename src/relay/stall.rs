@@ -45,6 +45,11 @@ impl Stall {
         self.written += count as u64;
     }
 
+    /// Bytes given to the kernel, counted as the kernel counts acknowledged ones.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether bytes wait for the controller.
     pub fn set_waiting(&mut self, waiting: bool, now: Instant) {
         match (self.since, waiting) {

@@ -48,6 +48,7 @@ use crate::protocol::message::Address;
 use crate::relay::pool::Pool;
 use crate::secret::Secret;
 use crate::supervise::clock as clock_of_day;
+use crate::supervise::heartbeat::Pulse;
 
 /// Why a tunnel is over.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub struct Setup {
     pub pool: Rc<Pool>,
     /// What the agent wants.
     pub desk: Rc<Desk>,
+    /// Told of every byte that moves.
+    pub pulse: Pulse,
 }
 
 /// One tunnel.
@@ -366,6 +369,7 @@ impl Tunnel {
     }
 
     fn enter(&self, state: TunnelState) {
+        self.setup.pulse.progress();
         self.setup.entry.set_state(state, Clock::now());
     }
 

@@ -168,13 +168,17 @@ impl<'a> Up<'a> {
             match self.link.poll_receive(cx) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Err(lost)) => return Err(Down::Lost(lost)),
-                Poll::Ready(Ok(Received::Alive)) => self.liveness.handle_frame(now),
+                Poll::Ready(Ok(Received::Alive)) => {
+                    self.tunnel.setup.pulse.progress();
+                    self.liveness.handle_frame(now);
+                }
                 Poll::Ready(Ok(Received::Bytes(bytes))) => {
                     trace!(
                         "{}: {} bytes from the service",
                         self.tunnel.name,
                         bytes.len()
                     );
+                    self.tunnel.setup.pulse.progress();
                     self.liveness.handle_frame(now);
                     self.session.handle_bytes(bytes);
                     received = true;
@@ -296,7 +300,10 @@ impl<'a> Up<'a> {
             let taken = relay.entry().tally.down();
             let event = relay.poll(now, cx);
             // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
-            moved |= relay.entry().tally.down() != taken;
+            if relay.entry().tally.down() != taken {
+                self.tunnel.setup.pulse.progress();
+                moved = true;
+            }
             if let Some(event) = event {
                 self.handle_event(slot, event, now, cx);
                 moved = true;
@@ -336,6 +343,7 @@ impl<'a> Up<'a> {
         let read = relay.poll_read(&mut self.buffer, UPWARD_READ, now, cx);
         match (read, self.session.address(slot)) {
             (Poll::Ready(Ok(_)), Some(address)) => {
+                self.tunnel.setup.pulse.progress();
                 let frame = address.enclose(&mut self.buffer);
                 self.link.send(frame).map_err(Down::Lost)?;
                 Ok(true)

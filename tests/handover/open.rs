@@ -273,7 +273,7 @@ async fn without_an_agent_each_command_says_so() {
 async fn a_file_that_is_not_there_is_named() {
     let nowhere = "/nowhere/cellgate.toml";
     for word in ["open", "close", "status"] {
-        let mut command = tokio::process::Command::new(AGENT);
+        let mut command = tokio::process::Command::new(cell::agent::under_test(AGENT));
         command.args([word, "--config", nowhere]);
         command.stdin(std::process::Stdio::null());
         let ran = command.output().await.expect("it runs");

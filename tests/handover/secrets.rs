@@ -58,7 +58,7 @@ fn no_process_shows(secret: &str) -> usize {
 async fn while_open_runs_no_process_shows_the_token() {
     let cell = Cell::start().await;
     let tunnel = cell.tunnel();
-    let mut open = tokio::process::Command::new(AGENT)
+    let mut open = tokio::process::Command::new(cell::agent::under_test(AGENT))
         .args(["open", "--config"])
         .arg(cell.gateway.file())
         .stdin(Stdio::piped())

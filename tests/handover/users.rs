@@ -25,7 +25,7 @@ fn copy(test: &str) -> Option<(cell::agent::Folder, PathBuf)> {
     }
     let folder = cell::agent::Folder::new("cell-binary").expect("a folder");
     let copy = folder.path().join("cellgate");
-    fs::copy(AGENT, &copy).expect("a copy");
+    fs::copy(cell::agent::under_test(AGENT), &copy).expect("a copy");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("our file");
     let trial = std::process::Command::new("setpriv")
         .args([&format!("--reuid={NOBODY}"), "--clear-groups"])

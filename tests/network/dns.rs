@@ -74,16 +74,9 @@ async fn a_dns_server_that_is_not_there_is_named() {
     if !has_namespaces("a_dns_server_that_is_not_there_is_named") {
         return;
     }
-    // Nobody has this address of the loopback: the kernel says so at once.
+    // Nobody has this address of the loopback. The kernel says so at once, which the resolver of glibc hears and that of
+    // musl does not.
     let stage = asks("127.0.0.78").await;
-    told(
-        &stage.agent,
-        &[
-            "cannot be resolved for the moment",
-            "127.0.0.78",
-            "check the DNS server",
-        ],
-    )
-    .await;
+    told(&stage.agent, &["127.0.0.78", "check the DNS server"]).await;
     stage.end();
 }

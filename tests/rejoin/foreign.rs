@@ -78,7 +78,8 @@ async fn a_symlink_is_ignored() {
         fs::rename(path, &other).expect("ours");
         symlink(other, path).expect("a link");
     };
-    ignored(spoil, "symbolic link").await;
+    // ELOOP, for which each C library has its own words.
+    ignored(spoil, "(os error 40)").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,6 +115,10 @@ async fn start_and_data_glued_to_service_ids() {
         // Nobody had a place to send to before.
         let first = target.wait_received(0, 5, LIMIT).await.expect("bytes");
         assert_eq!(first.sha256, cell::pattern::sha256(b"early"));
+        // The echo of it is for nobody: it is to be there before the source is.
+        let echoed = |event: &Event| event.is_message(Mode::Destination, Kind::Data);
+        let waited = stage.tunnel.wait_event(echoed, LIMIT).await;
+        waited.expect("an echo");
         stage.tunnel.destination.switch(|s| s.glue = None);
         stage.raw(Protocol::V3).await
     };

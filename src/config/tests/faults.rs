@@ -30,7 +30,7 @@ endpoint = "abc-ats.iot.eu-central-1.amazonaws.com"
 const SAID: &str = r#"20 faults in the configuration:
   FILE:1: thing: got "cell 42"; expected a thing name of 1 to 128 letters, digits, ":", "_" and "-"; write the thing name exactly as AWS has it
   FILE:2: default: got "robot9"; expected the name of a route: robot 3, robot1, robot2; name one of them, or delete the key
-  FILE:3: colour: got an unknown key; expected one of: thing, default, tunnel, routes, notify, proxy, access, places, paths; correct the spelling, or delete it
+  FILE:3: colour: got an unknown key; expected one of: thing, default, tunnel, routes, notify, proxy, access, places, paths, watchdog; correct the spelling, or delete it
   FILE:5: tunnel.endpoint: got "wss://localhost:8443"; expected a host, and a port if it is not 443; leave out the scheme and the path: cellgate adds them
   FILE:6: tunnel.ca: got the number 7; expected text in quotation marks; write ca = "/etc/cellgate/extra-ca.pem"
   FILE:8: routes.robot1.target: got "192.168.0.2" (there is no port); expected host:port; write for example "192.168.0.2:23", "[fd00::2]:23" or "robot1.lan:23"
@@ -155,8 +155,8 @@ fn each_fault_has_its_line_and_key() {
         ),
         ("[routes.r]", ":4:9: routes.r: got this a second time; "),
         ("[tunnel]", ":4:2: tunnel: got this a second time; "),
-        ("[watchdog]", ":4: watchdog: got an unknown table; "),
-        ("[[watchdog]]", ":4: watchdog: got an unknown key; "),
+        ("[watchdogs]", ":4: watchdogs: got an unknown table; "),
+        ("[[watchdogs]]", ":4: watchdogs: got an unknown key; "),
         ("[[access]]", ":4: access: got a list; expected a table; "),
         ("session = \"0s\"", ":4: routes.r.session: got \"0s\"; "),
         ("session = \"25h\"", ":4: routes.r.session: got \"25h\"; "),

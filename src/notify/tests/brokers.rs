@@ -16,6 +16,7 @@ use crate::link::way::Way;
 use crate::notify::board::{Board, State};
 use crate::notify::{ALPN, Setup, probe, run_by, topic_of};
 use crate::protocol::notification::Notification;
+use crate::supervise::heartbeat::Heartbeat;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,6 +48,7 @@ fn gateway(port: u16, device: &DeviceFiles, room: usize) -> Gateway {
         way: Way::new(None, &[]).expect("no roots"),
         arrivals,
         board: Rc::clone(&board),
+        pulse: Heartbeat::new().watch("test"),
     };
     Gateway {
         setup,

@@ -15,6 +15,7 @@ use crate::notify::inbox::Inbox;
 use crate::notify::session::hold;
 use crate::notify::topic_of;
 use crate::protocol::notification::Notification;
+use crate::supervise::heartbeat::Heartbeat;
 
 const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
 const SUBACK: &[u8] = &[0x90, 4, 0, 1, 0, 1];
@@ -67,7 +68,12 @@ async fn against<F: Future<Output = ()>>(broker: impl FnOnce(DuplexStream) -> F)
     let (ours, theirs) = duplex(1 << 20);
     let (arrivals, mut taken) = mpsc::channel(8);
     let board = Rc::new(Board::new(Instant::now()));
-    let mut inbox = Inbox::new(topic_of("cell-1"), arrivals, Rc::clone(&board));
+    let mut inbox = Inbox::new(
+        topic_of("cell-1"),
+        arrivals,
+        Rc::clone(&board),
+        Heartbeat::new().watch("test"),
+    );
     let tell = |_| {};
     let session = Box::pin(hold(ours, "cell-1", false, &mut inbox, &tell));
     let (ended, ()) = tokio::join!(session, broker(theirs));

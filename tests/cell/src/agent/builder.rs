@@ -14,6 +14,12 @@ use crate::service::{Service, Tunnel};
 /// The variable that carries the access token, so that it is in no argument list.
 const TOKEN_VARIABLE: &str = "AWSIOT_TUNNEL_ACCESS_TOKEN";
 
+/// The program that is the agent: `binary`, or what `CELL_AGENT` names in its place. That may be a build for another
+/// machine behind a script that becomes its emulator by `exec`.
+pub fn under_test(binary: impl Into<PathBuf>) -> PathBuf {
+    std::env::var_os("CELL_AGENT").map_or_else(|| binary.into(), PathBuf::from)
+}
+
 /// Arguments, environment and files of an agent that is not started yet.
 ///
 /// The agent inherits the environment of the test, except what would change it: see [`AgentBuilder::start`]. A clone
@@ -34,7 +40,7 @@ impl AgentBuilder {
     /// When no folder can be made.
     pub fn new(binary: impl Into<PathBuf>) -> io::Result<Self> {
         Ok(Self {
-            binary: binary.into(),
+            binary: under_test(binary),
             folder: Arc::new(Folder::new("cell-agent")?),
             wrapper: Vec::new(),
             arguments: Vec::new(),

@@ -10,7 +10,7 @@ mod folder;
 mod gateway;
 mod process;
 
-pub use builder::AgentBuilder;
+pub use builder::{AgentBuilder, under_test};
 pub use configuration::Configuration;
 pub use folder::Folder;
 pub use gateway::{Finished, Gateway};
