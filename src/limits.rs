@@ -43,6 +43,10 @@ pub const SERVICES_MAX: usize = 8;
 /// Services that a tunnel may declare (SERVICE_IDS).
 pub const DECLARED_MAX: usize = 16;
 
+/// Names of SERVICE_IDS that are read; each may cost a note in the session's queue. A frame has room for 32,000 empty
+/// ones.
+pub const SERVICE_IDS_READ: usize = 2 * DECLARED_MAX;
+
 /// Live connections of one tunnel, all services together.
 pub const CONNECTIONS_MAX: usize = 64;
 
@@ -302,6 +306,9 @@ pub const TLS_BUFFER: usize = 64 * 1024;
 /// one costs time on every small message.
 pub const LINK_READ_BUFFER: usize = 8 * 1024;
 
+/// Bytes taken at a time of what the service sends behind our close. Nobody looks at them.
+pub const REST_READ: usize = 8 * 1024;
+
 /// Bytes of the link's TCP that may wait unsent in the kernel (`TCP_NOTSENT_LOWAT`). A bulk
 /// transfer queues here; what comes behind it waits for no more than this.
 pub const LINK_UNSENT: u32 = 32 * 1024;
@@ -412,8 +419,12 @@ pub const STOP_LIMIT: Duration = Duration::from_millis(2_500);
 /// Between two writes of the status file while much happens.
 pub const STATUS_REST: Duration = Duration::from_secs(1);
 
-/// Waiting for the service's answer to our WebSocket close.
+/// Waiting for the service's answer to our WebSocket close; and, where we are told to stop while it answers our
+/// request, for that answer.
 pub const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// From our FIN to the service's, while what it still sends is taken and passed over. Megabytes may be on their way.
+pub const HANG_UP_LIMIT: Duration = Duration::from_secs(1);
 
 /// First keepalive probe on an idle TCP connection.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -502,6 +513,7 @@ const _: () = {
     assert!(ACCESS_TOKEN_MAX + DECLARED_MAX * (SERVICE_ID_MAX + 3) + 256 <= NOTIFICATION_MAX);
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
+    assert!(CLOSE_LIMIT.as_millis() + HANG_UP_LIMIT.as_millis() < STOP_LIMIT.as_millis());
     assert!(NOTIFICATION_MAX < MQTT_TAKEN_MAX && MQTT_TAKEN_MAX < MQTT_PACKET_MAX as usize);
     assert!(MQTT_PING_EVERY.as_secs() + MQTT_PONG_LIMIT.as_secs() < MQTT_KEEP_ALIVE.as_secs());
     // A bare token may be all quotation marks, each of them escaped.

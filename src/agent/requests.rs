@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 use super::gateway::Gateway;
 use super::place::Place;
 use crate::control::status::file::StatusFile;
+use crate::control::status::show::count;
 use crate::control::status::{Sight, Status};
 use crate::control::{Ask, BindError, Reply, Request, Server};
 use crate::ledger::tunnel::{Came, TunnelState};
@@ -115,9 +116,8 @@ impl Gateway {
         };
         let access = if self.verdict.is_on() { "on" } else { "off" };
         let (taken, all) = (self.places.len(), self.config.places.tunnels);
-        format!(
-            "{taken} of {all} places taken, {up} tunnels up, {streams} streams{broker}; access {access}"
-        )
+        let (up, streams) = (count(up, "tunnel"), count(streams, "stream"));
+        format!("{taken} of {all} places taken, {up} up, {streams}{broker}; access {access}")
     }
 
     /// Writes the status file, if it is time.

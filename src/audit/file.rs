@@ -149,9 +149,9 @@ impl AuditFile {
 /// Ends a line that a crash or a full disk cut short. Gives the size after it.
 fn close_last_line(file: &mut File) -> io::Result<u64> {
     let size = file.metadata()?.len();
-    let mut last = [b'\n'];
+    let mut last = *b"\n";
     // A device or FIFO has no size.
-    if size > 0 && file.read_at(&mut last, size - 1)? == 1 && last != [b'\n'] {
+    if size > 0 && file.read_at(&mut last, size - 1)? == 1 && last != *b"\n" {
         file.write_all(b"\n")?;
         return Ok(size + 1);
     }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::tls;
 use super::way::{ReachError, Reached, Way};
@@ -103,7 +104,7 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Opens a WebSocket to the service. Ends within [`DIAL_LIMIT`].
+/// Opens a WebSocket to the service. Ends within [`DIAL_LIMIT`]; `stage` tells what it waits for.
 ///
 /// # Errors
 /// At which stage it failed, and how.
@@ -113,8 +114,8 @@ pub async fn dial(
     tls: Arc<ClientConfig>,
     access_token: &Secret,
     client_token: &ClientToken,
+    stage: &Cell<Stage>,
 ) -> Result<Dialled, DialError> {
-    let stage = Cell::new(Stage::Way);
     let whole = async {
         let Reached {
             stream,
@@ -132,15 +133,11 @@ pub async fn dial(
             .await
             .map_err(DialError::Tls)?;
         stage.set(Stage::WebSocket);
-        let request = request(endpoint, access_token, client_token);
-        let (socket, reply) = client_async_with_config(request, stream, Some(config()))
-            .await
-            .map_err(refused)?;
-        let version = chosen(&reply)?;
+        let upgraded = upgrade(stream, endpoint, access_token, client_token).await?;
         Ok(Dialled {
-            link: Link::new(socket),
-            version,
-            channel_id: shown(reply.headers(), "channel-id"),
+            link: Link::new(upgraded.socket),
+            version: upgraded.version,
+            channel_id: upgraded.channel_id,
             address: peer,
             local,
             proxied,
@@ -149,6 +146,37 @@ pub async fn dial(
     timeout(DIAL_LIMIT, whole)
         .await
         .unwrap_or_else(|_| Err(DialError::Timeout(stage.get())))
+}
+
+/// A WebSocket whose handshake is done, and what the service told in it.
+pub struct Upgraded<S> {
+    /// The WebSocket.
+    pub socket: WebSocketStream<S>,
+    /// The version the service chose.
+    pub version: Version,
+    /// `channel-id`, which AWS support asks for.
+    pub channel_id: Option<String>,
+}
+
+/// The handshake of the WebSocket on a stream to the service. The caller bounds the time.
+///
+/// # Errors
+/// The service refused it, or what came is no answer to it.
+pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    endpoint: &Endpoint,
+    access_token: &Secret,
+    client_token: &ClientToken,
+) -> Result<Upgraded<S>, DialError> {
+    let request = request(endpoint, access_token, client_token);
+    let (socket, reply) = client_async_with_config(request, stream, Some(config()))
+        .await
+        .map_err(refused)?;
+    Ok(Upgraded {
+        socket,
+        version: chosen(&reply)?,
+        channel_id: shown(reply.headers(), "channel-id"),
+    })
 }
 
 fn request(endpoint: &Endpoint, access_token: &Secret, client_token: &ClientToken) -> Request<()> {

@@ -1,6 +1,6 @@
 //! What proxies answer, and what cellgate says of it. The bytes go through a pipe in memory.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::io::duplex;
 
 use super::*;
 use crate::secret::Secret;

@@ -4,11 +4,13 @@
 //! [`is ready`](Link::poll_ready); what it holds then is bounded by [`LINK_WRITE_BUFFER_MAX`].
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -17,7 +19,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::stream::Stream as Below;
 use crate::limits::{
-    LINK_READ_BUFFER, LINK_WRITE_BUFFER, LINK_WRITE_BUFFER_MAX, WEBSOCKET_MESSAGE_MAX,
+    LINK_READ_BUFFER, LINK_WRITE_BUFFER, LINK_WRITE_BUFFER_MAX, REST_READ, WEBSOCKET_MESSAGE_MAX,
 };
 
 /// The limits of the protocol and of our memory, for the WebSocket library.
@@ -162,6 +164,25 @@ impl Link {
             self.unflushed = false;
         }
         flushed.map_err(Lost::Broken)
+    }
+
+    /// Says that nothing more comes from us: the last word of TLS, and FIN.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.socket.get_mut()).poll_shutdown(cx)
+    }
+
+    /// Takes what the service still sends, to its end, and looks at none of it. A socket that is closed with unread
+    /// bytes sends RST, and what we said last may then never be read.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tcp = self.socket.get_mut().get_mut().0.tcp();
+        let mut bytes = [0; REST_READ];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *tcp).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn start_send(&mut self, message: Message) -> Result<(), Lost> {

@@ -1,6 +1,6 @@
 //! One tunnel message: the protobuf, and the encoding of what a destination sends.
 //!
-//! Decoding is prost's, on shared bytes, so that a payload is not copied. Encoding is split: a reset is
+//! Decoding, in `fields.rs`, is on shared bytes, so that a payload is not copied. Encoding is split: a reset is
 //! a whole message; DATA is written *around* a payload that already stands in the buffer.
 
 use std::fmt;
@@ -16,28 +16,23 @@ use crate::limits::{FRAME_PREFIX, SERVICE_ID_MAX};
 ///
 /// Service IDs are bytes here and not strings: the wire is the same, and DATA, which carries one each
 /// time, needs no allocation.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Message {
     /// What it is; see [`Kind`].
-    #[prost(int32, tag = "1")]
     pub kind: i32,
     /// The stream; 0 where the message belongs to none.
-    #[prost(int32, tag = "2")]
     pub stream_id: i32,
     /// An unknown kind with this set may be passed over.
-    #[prost(bool, tag = "3")]
     pub ignorable: bool,
     /// The bytes of DATA.
-    #[prost(bytes = "bytes", tag = "4")]
     pub payload: Bytes,
     /// The service; empty from a V1 peer.
-    #[prost(bytes = "bytes", tag = "5")]
     pub service_id: Bytes,
-    /// The list of SERVICE_IDS.
-    #[prost(bytes = "bytes", repeated, tag = "6")]
+    /// The list of SERVICE_IDS, as far as it is read.
     pub available_service_ids: Vec<Bytes>,
+    /// How many more stand in that list.
+    pub more_service_ids: usize,
     /// The connection; 0 from a V1 or V2 peer.
-    #[prost(uint32, tag = "7")]
     pub connection_id: u32,
 }
 

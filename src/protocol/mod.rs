@@ -9,6 +9,7 @@
 //! Nothing here imports tokio or reads a clock, so that every rule is tested with a virtual one.
 
 pub mod backoff;
+mod fields;
 pub mod frame;
 pub mod handshake;
 pub mod ids;

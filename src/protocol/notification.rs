@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::ids::ServiceId;
 use crate::config::{Region, is_access_token};
@@ -353,11 +355,24 @@ impl<'p> Visitor<'p> for FieldsVisitor {
 
 impl<'p> Deserialize<'p> for Value<'p> {
     fn deserialize<D: Deserializer<'p>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_any(ValueVisitor { keeps_lists: true })
     }
 }
 
-struct ValueVisitor;
+/// A value within a list: lists in it are passed over, or lists in lists in lists would keep one for each depth.
+struct Item;
+
+impl<'p> DeserializeSeed<'p> for Item {
+    type Value = Value<'p>;
+
+    fn deserialize<D: Deserializer<'p>>(self, deserializer: D) -> Result<Value<'p>, D::Error> {
+        deserializer.deserialize_any(ValueVisitor { keeps_lists: false })
+    }
+}
+
+struct ValueVisitor {
+    keeps_lists: bool,
+}
 
 impl<'p> Visitor<'p> for ValueVisitor {
     type Value = Value<'p>;
@@ -400,9 +415,13 @@ impl<'p> Visitor<'p> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'p>>(self, mut seq: A) -> Result<Value<'p>, A::Error> {
+        if !self.keeps_lists {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Value::Other("a list"));
+        }
         let mut list = Box::new(List::default());
         while !list.items.is_full() {
-            let Some(item) = seq.next_element::<Value<'p>>()? else {
+            let Some(item) = seq.next_element_seed(Item)? else {
                 return Ok(Value::List(list));
             };
             let text = match item {

@@ -8,6 +8,7 @@
 
 mod clock;
 pub mod desk;
+mod dialling;
 pub mod directory;
 mod down;
 mod relays;
@@ -22,13 +23,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use heapless::Deque;
-use log::{error, info, warn};
-use ring::rand::{SecureRandom, SystemRandom};
-use rustls::ClientConfig;
-use tokio::time::timeout;
-
 use self::clock::Clock;
 use self::desk::{Desk, Interrupt, Why};
 use self::directory::Directory;
@@ -38,8 +32,8 @@ use self::up::Up;
 use crate::audit::Event;
 use crate::config::{ClientToken, Endpoint};
 use crate::ledger::tunnel::{TunnelEntry, TunnelState};
-use crate::limits::{BACKOFF_FORGET, CLOSE_LIMIT, OUTBOX_MAX};
-use crate::link::dial::{DialError, Dialled, dial};
+use crate::limits::{BACKOFF_FORGET, OUTBOX_MAX};
+use crate::link::dial::{DialError, Dialled};
 use crate::link::route;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
@@ -49,6 +43,11 @@ use crate::relay::pool::Pool;
 use crate::secret::Secret;
 use crate::supervise::clock as clock_of_day;
 use crate::supervise::heartbeat::Pulse;
+use bytes::Bytes;
+use heapless::Deque;
+use log::{error, info, warn};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ClientConfig;
 
 /// Why a tunnel is over.
 #[derive(Debug)]
@@ -225,21 +224,6 @@ impl Tunnel {
             .await
     }
 
-    async fn dial(&mut self) -> Result<Result<Dialled, DialError>, Interrupt> {
-        info!("{}: connecting to {}", self.name, self.setup.endpoint);
-        self.enter(TunnelState::Dialling);
-        let endpoint = self.setup.endpoint.clone();
-        let way = Rc::clone(&self.setup.way);
-        let tls = Arc::clone(&self.setup.tls);
-        let access_token = Rc::clone(&self.setup.access_token);
-        let client_token = Rc::clone(&self.setup.client_token);
-        // Boxed: a TLS handshake is far larger than everything else that waits here.
-        self.meanwhile(Box::pin(async move {
-            dial(&way, &endpoint, tls, &access_token, &client_token).await
-        }))
-        .await
-    }
-
     async fn serve(&mut self, dialled: Dialled) -> Down {
         let channel_id = dialled.channel_id.as_deref().unwrap_or("-");
         let by = if dialled.proxied { "by the proxy " } else { "" };
@@ -264,7 +248,7 @@ impl Tunnel {
             (down, Some(farewell)) => {
                 // Resets and a close are owed, but the service's answer is worth no more than a moment. A cell
                 // that lets nobody in is no reason to keep the resets back.
-                let close = Box::pin(timeout(CLOSE_LIMIT, stop::say(farewell)));
+                let close = Box::pin(stop::say(farewell));
                 match self.meanwhile_stop(close).await {
                     Ok(_) => down,
                     Err(why) => {
@@ -327,6 +311,16 @@ impl Tunnel {
             }
             let _ = self.poll_drained(cx);
             work.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// The same, and nothing interrupts it.
+    async fn beside_relays<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let _ = self.poll_drained(cx);
+            work.as_mut().poll(cx)
         })
         .await
     }

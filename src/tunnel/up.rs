@@ -40,6 +40,8 @@ pub(super) struct Up<'a> {
     ping_due: bool,
     /// The owner changed the routes, and not every connection was looked at since.
     routes_changed: bool,
+    /// A controller filled the last read of this turn: there is more, and it may go out together.
+    more: bool,
     /// Why the agent or the cell ends it, once one does.
     parting: Option<String>,
     /// Where controllers are read to, behind room for the frame's head.
@@ -56,8 +58,12 @@ struct Held {
 impl<'a> Up<'a> {
     /// For a link that came up now.
     pub(super) fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
+        let mut session = Session::new(version).with_connections(tunnel.setup.connections);
+        for address in &tunnel.setup.gone {
+            session.handle_gone(address);
+        }
         Up {
-            session: Box::new(Session::new(version).with_connections(tunnel.setup.connections)),
+            session: Box::new(session),
             outbox: tunnel.tell_what_is_gone(),
             tunnel,
             link,
@@ -65,6 +71,7 @@ impl<'a> Up<'a> {
             held: None,
             ping_due: false,
             routes_changed: false,
+            more: false,
             parting: None,
             buffer: BytesMut::new(),
         }
@@ -125,6 +132,11 @@ impl<'a> Up<'a> {
         let free = self.tunnel.setup.pool.free();
         let _ = self.tunnel.relays.poll_finishing(now, cx);
         moved |= self.tunnel.setup.pool.free() > free;
+        // In the middle of a bulk transfer the next turn flushes, or the WebSocket does when its buffer is full: one
+        // write for two reads. What is the last, and what is small, goes out at once.
+        if std::mem::take(&mut self.more) {
+            return Ok(true);
+        }
         // Pending only says that the link is slow; it wakes us.
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Down::Lost(lost));
@@ -342,8 +354,9 @@ impl<'a> Up<'a> {
         self.buffer.put_bytes(0, DATA_HEAD_MAX);
         let read = relay.poll_read(&mut self.buffer, UPWARD_READ, now, cx);
         match (read, self.session.address(slot)) {
-            (Poll::Ready(Ok(_)), Some(address)) => {
+            (Poll::Ready(Ok(count)), Some(address)) => {
                 self.tunnel.setup.pulse.progress();
+                self.more |= count == UPWARD_READ;
                 let frame = address.enclose(&mut self.buffer);
                 self.link.send(frame).map_err(Down::Lost)?;
                 Ok(true)

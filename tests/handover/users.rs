@@ -25,7 +25,13 @@ fn copy(test: &str) -> Option<(cell::agent::Folder, PathBuf)> {
     }
     let folder = cell::agent::Folder::new("cell-binary").expect("a folder");
     let copy = folder.path().join("cellgate");
-    fs::copy(cell::agent::under_test(AGENT), &copy).expect("a copy");
+    // By a process of its own: written in this one, the file would still be open in whatever another test forks just
+    // then, and could not be started ("text file busy").
+    let copied = std::process::Command::new("cp")
+        .arg(cell::agent::under_test(AGENT))
+        .arg(&copy)
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("our file");
     let trial = std::process::Command::new("setpriv")
         .args([&format!("--reuid={NOBODY}"), "--clear-groups"])

@@ -20,7 +20,7 @@ use crate::stage::{LIMIT, is, receive};
 const BACK: Duration = Duration::from_secs(5);
 
 /// A service that tells the source nothing when the agent goes and comes: what the source hears is of the agent.
-async fn quiet(robots: usize) -> (Scene, Broker) {
+pub(crate) async fn quiet(robots: usize) -> (Scene, Broker) {
     let broker = Broker::start().expect("a broker");
     let device = broker.device(THING).expect("a certificate");
     let options = ServiceOptions {
@@ -39,7 +39,7 @@ fn client_token(event: &Event) -> Option<&str> {
     client_token.as_deref()
 }
 
-async fn source(scene: &Scene, tunnel: &Tunnel) -> RawSource {
+pub(crate) async fn source(scene: &Scene, tunnel: &Tunnel) -> RawSource {
     let options = SourceOptions::new(&scene.service, tunnel, Protocol::V3);
     let mut source = RawSource::connect(options).await.expect("a source");
     let first = source.recv(LIMIT).await.expect("SERVICE_IDS");
@@ -48,7 +48,7 @@ async fn source(scene: &Scene, tunnel: &Tunnel) -> RawSource {
 }
 
 /// Starts a stream, and has it echo.
-async fn start(source: &mut RawSource, stream: i32, service: &str) {
+pub(crate) async fn start(source: &mut RawSource, stream: i32, service: &str) {
     let data = Message::data(stream, service, 1, "READY?");
     let both = [Message::stream_start(stream, service, 1), data.clone()];
     source.send_many(&both).await.expect("connected");

@@ -13,3 +13,4 @@ mod age;
 mod alone;
 mod back;
 mod foreign;
+mod unheard;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cell::agent::Signal;
 use cell::journal::Mark;
 use cell::pattern::{pattern, sha256};
-use cell::service::{Event, Kill, Protocol, Refusal, ServiceOptions};
+use cell::service::{Event, Kill, Protocol, Refusal, ServiceOptions, Switches};
 use cell::source::RawSource;
 use cell::target::{Behaviour, BlackHole, Target};
 use cell::wire::{Kind, Message, Mode};
@@ -166,6 +166,67 @@ async fn sigterm_in_the_backoff() {
     let waits = |line: &str| line.contains("next attempt (number 4)");
     stage.agent.wait_line(waits, LIMIT).await.expect("it waits");
     stops(&mut stage, Signal::SIGTERM).await;
+    stage.end_stopped();
+}
+
+/// The service is just letting it in: what it then takes for a tunnel that is up is closed as such.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_while_the_service_lets_it_in() {
+    let robot = Target::start(Behaviour::Echo).expect("a free port");
+    let mut stage = Stage::started(ServiceOptions::default(), &["robot1"], |service, tunnel| {
+        let slow = |switches: &mut Switches| switches.delay = Duration::from_millis(250);
+        tunnel.destination.switch(slow);
+        from_file(service, tunnel, &[("robot1", robot.address(), "")])
+    })
+    .await;
+    stage
+        .tunnel
+        .wait_event(|event| matches!(event, Event::Admitted { .. }), LIMIT)
+        .await
+        .expect("it asked");
+    let fast = |switches: &mut Switches| switches.delay = Duration::ZERO;
+    stage.tunnel.destination.switch(fast);
+    stops(&mut stage, Signal::SIGTERM).await;
+    stage.connected_after(Mark::START).await;
+    closed_with_1000(&stage).await;
+    stage.end_stopped();
+}
+
+/// A service that stands still for longer than the agent waits for its answer, and has much on its way then. It must
+/// still get to read all that the agent said: a socket that is closed by then, or closed with unread bytes, resets the
+/// connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_while_the_service_stands_still() {
+    // Between the end of that wait and the end of the whole stop.
+    const STILL: Duration = Duration::from_millis(1_300);
+    let robot = Target::start(Behaviour::Sink).expect("a free port");
+    let mut stage = Stage::configured(&[("robot1", robot.address(), "")]).await;
+    let mut source = stage.raw(Protocol::V3).await;
+    send(&mut source, Message::stream_start(1, "robot1", 1)).await;
+    stage
+        .agent
+        .wait_line(|line| line.contains("started by the source"), LIMIT)
+        .await
+        .expect("it is started");
+    let destination = stage.tunnel.destination.clone();
+    destination.switch(|switches| switches.silence = true);
+    let piece = Message::data(1, "robot1", 1, pattern(3, 50_000));
+    for _ in 0..100 {
+        destination.send(&piece).expect("connected");
+    }
+    tokio::spawn(async move {
+        sleep(STILL).await;
+        destination.switch(|switches| switches.silence = false);
+    });
+    stops(&mut stage, Signal::SIGTERM).await;
+    closed_with_1000(&stage).await;
+    let reset = |event: &Event| event.is_message(Mode::Destination, Kind::StreamReset);
+    assert_eq!(stage.service.count_events(Mark::START, reset), 1);
+    stage
+        .agent
+        .wait_line(|line| line.contains("did not answer our close"), LIMIT)
+        .await
+        .expect("the answer came in time: nothing was tested");
     stage.end_stopped();
 }
 

@@ -22,7 +22,7 @@ async fn it_is_ready_when_it_serves_and_says_how_it_is() {
     assert_eq!(status.code, Some(0), "{status:?}");
     let tunnel = service.open_tunnel(&["robot1"]);
     managed.open(&tunnel).await;
-    managed.hear_until("STATUS=1 of 4 places taken, 1 tunnels up", LIMIT);
+    managed.hear_until("STATUS=1 of 4 places taken, 1 tunnel up", LIMIT);
     agent.signal(Signal::SIGTERM).expect("it runs");
     let heard = managed.hear_until("STOPPING=1", LIMIT);
     assert!(
@@ -60,7 +60,7 @@ async fn a_dead_network_is_no_hang() {
     let _agent = managed.gateway.start().expect("the agent");
     managed.hear_until("READY=1", LIMIT);
     managed.open(&tunnel).await;
-    managed.hear_until("1 tunnels up", LIMIT);
+    managed.hear_until("1 tunnel up", LIMIT);
     drop(service);
     managed.hear_until("0 tunnels up", LIMIT);
     managed.forget();

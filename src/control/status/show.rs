@@ -287,7 +287,8 @@ fn errors(status: &Status) -> String {
     text
 }
 
-fn count(number: usize, noun: &str) -> String {
+/// A number and what it counts: "1 tunnel", "2 tunnels".
+pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }

@@ -5,6 +5,7 @@
 //! taking them while a controller is slow, and nothing piles up.
 
 mod command;
+mod earlier;
 #[cfg(test)]
 mod model;
 mod note;
@@ -16,6 +17,7 @@ use heapless::{Deque, Vec};
 use prost::Message as _;
 
 pub use self::command::{Command, Ending};
+use self::earlier::Earlier;
 pub use self::note::{Note, Violation};
 use super::frame::Assembler;
 use super::ids::{ConnectionId, ServiceId, StreamId, Version};
@@ -23,15 +25,13 @@ use super::message::{Address, Kind, Message};
 use super::streams::{Peer, Slot, Stream, StreamIndex, Streams};
 use crate::limits::{CONNECTIONS_MAX, DECLARED_MAX, SERVICES_MAX};
 
-/// Entries of SERVICE_IDS that are looked at; each may cost a note in the queue.
-const SERVICE_IDS_READ: usize = 2 * DECLARED_MAX;
-
 /// The rules of one tunnel over one WebSocket.
 pub struct Session {
     version: Version,
     /// The services of SERVICE_IDS; none until it came (a V1 service never sends it).
     declared: Option<Vec<ServiceId, DECLARED_MAX>>,
     streams: Streams,
+    earlier: Earlier,
     assembler: Assembler,
     /// The rest of what one input asks for: a stream's connections to finish, and one thing more.
     queue: Deque<Command, { CONNECTIONS_MAX + SERVICES_MAX + 2 }>,
@@ -44,6 +44,7 @@ impl Session {
             version,
             declared: None,
             streams: Streams::default(),
+            earlier: Earlier::default(),
             assembler: Assembler::default(),
             queue: Deque::new(),
         }
@@ -125,7 +126,9 @@ impl Session {
     }
 
     fn data(&mut self, message: Message) -> Option<Command> {
-        let slot = self.live(&message)?;
+        let Some(slot) = self.live(&message) else {
+            return self.tell_that_it_is_gone(&message);
+        };
         (!message.payload.is_empty()).then_some(Command::Deliver(slot, message.payload))
     }
 
@@ -152,6 +155,7 @@ impl Session {
             // Not even a reset: the service closes the WebSocket on an undeclared service ID.
             return Ok(Some(Command::Note(Note::Undeclared(address))));
         }
+        self.earlier.renew(service.as_ref());
         let name = service.as_ref().map_or("", ServiceId::as_str);
         if let Some(old) = self.streams.find(name.as_bytes()) {
             self.end_stream(old, Ending::Replaced);
@@ -199,7 +203,11 @@ impl Session {
             return Ok(Some(Command::Note(Note::Undeclared(address))));
         }
         let refusal = match self.current(message) {
-            None => Note::NoStream(address),
+            None => {
+                // What comes of the same stream behind this is answered by the same reset.
+                self.earlier.must_tell(address.service.as_ref(), stream_id);
+                Note::NoStream(address)
+            }
             Some(stream)
                 if self
                     .streams
@@ -225,6 +233,7 @@ impl Session {
             }
             Note::StreamZero
             | Note::Undeclared(_)
+            | Note::Earlier(_)
             | Note::TooManyServices(_)
             | Note::OddServiceId(_)
             | Note::UnknownKind(_) => None,
@@ -237,7 +246,9 @@ impl Session {
     }
 
     fn connection_reset(&mut self, message: &Message) -> Option<Command> {
-        let slot = self.live(message)?;
+        let Some(slot) = self.live(message) else {
+            return self.tell_that_it_is_gone(message);
+        };
         let (stream, _) = self.streams.owner(slot)?;
         self.streams.close(slot);
         // A V1 or V2 stream is its connection; a V3 stream waits for the next.
@@ -253,14 +264,14 @@ impl Session {
 
     fn service_ids(&mut self, message: &Message) -> Command {
         let mut declared = Vec::new();
-        for id in message.available_service_ids.iter().take(SERVICE_IDS_READ) {
+        for id in &message.available_service_ids {
             let Ok(Some(id)) = service_id(id) else {
                 // Not worth the tunnel: the service would say the same again on the next WebSocket.
                 self.push(Command::Note(Note::OddServiceId(id.len())));
                 continue;
             };
             if declared.push(id).is_err() {
-                let count = message.available_service_ids.len();
+                let count = message.available_service_ids.len() + message.more_service_ids;
                 self.push(Command::Note(Note::TooManyServices(count)));
                 break;
             }

@@ -16,6 +16,8 @@ pub enum Note {
     TableFull(Address),
     /// A connection ID that is in use already.
     ConnectionTaken(Address),
+    /// Something of a stream that was started before this WebSocket was up.
+    Earlier(Address),
     /// A connection start in a stream that is not current.
     NoStream(Address),
     /// A connection start without a connection ID, or in a stream whose source has only one (V1, V2).
@@ -51,6 +53,10 @@ impl fmt::Display for Note {
                     "{at}: refused a connection start: this connection ID is live already"
                 )
             }
+            Note::Earlier(at) => write!(
+                f,
+                "{at}: was started before this WebSocket was up; the source is told that it is gone"
+            ),
             Note::NoStream(at) => {
                 write!(
                     f,

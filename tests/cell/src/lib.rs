@@ -9,7 +9,7 @@
 //!   [`notification`]: what is published there.
 //! - [`controller`]: Kawasaki controllers; [`program`]: the AS programs in them; [`engineer`]: the terminal of a person.
 //! - [`proxy`]: an HTTP proxy on the way to the service, and the login page of a guest network.
-//! - [`demo`]: `cargo cell`.
+//! - [`demo`]: `cargo cell`. [`bench`]: `tests/bench/run`, what the agent costs beside what it must cost.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
 //! - [`certs`]: an authority and certificates, good and wrong.
@@ -50,6 +50,7 @@
 //! ```
 
 pub mod agent;
+pub mod bench;
 pub mod broker;
 pub mod certs;
 pub mod controller;

@@ -1,5 +1,6 @@
 //! Each row of the protocol, on the session alone: no socket, no clock.
 
+mod earlier;
 mod ends;
 mod starts;
 mod streams;

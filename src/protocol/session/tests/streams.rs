@@ -36,9 +36,9 @@ fn stale_and_empty_data_is_dropped_silently() {
     bench.one(stream_start(1, "ssh", 1));
     for stale in [
         data(2, "ssh", 1, b"x"),
-        data(1, "web", 1, b"x"),
         data(1, "ssh", 2, b"x"),
-        data(1, "", 1, b"x"),
+        data(1, "other", 1, b"x"),
+        data(0, "web", 1, b"x"),
         data(1, "ssh", 1, b""),
     ] {
         assert_eq!(bench.one(stale), []);

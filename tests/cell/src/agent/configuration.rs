@@ -50,7 +50,12 @@ impl Configuration {
     /// `[tunnel]` for this service, whose authority stands in the file `ca`.
     #[must_use]
     pub fn tunnel(self, service: &Service, ca: &Path) -> Self {
-        let endpoint = service.endpoint();
+        self.tunnel_at(&service.endpoint(), ca)
+    }
+
+    /// The same for a service at `endpoint`.
+    #[must_use]
+    pub fn tunnel_at(self, endpoint: &str, ca: &Path) -> Self {
         self.table(
             "tunnel",
             &format!("endpoint = \"{endpoint}\"\nca = \"{}\"", ca.display()),

@@ -47,7 +47,15 @@ impl Gateway {
     /// # Errors
     /// When a folder or a file cannot be made.
     pub fn new(binary: impl Into<PathBuf>, service: &Service) -> io::Result<Self> {
-        let builder = AgentBuilder::new(binary)?.file("ca.pem", service.ca_pem())?;
+        Self::at(binary, &service.endpoint(), service.ca_pem())
+    }
+
+    /// The same for a service at `endpoint` under this authority.
+    ///
+    /// # Errors
+    /// When a folder or a file cannot be made.
+    pub fn at(binary: impl Into<PathBuf>, endpoint: &str, ca_pem: &str) -> io::Result<Self> {
+        let builder = AgentBuilder::new(binary)?.file("ca.pem", ca_pem)?;
         let folder = builder.folder().to_owned();
         let runtime = Arc::new(Folder::in_memory("cell-run")?);
         let paths = format!(
@@ -56,7 +64,7 @@ impl Gateway {
             folder.join("audit.jsonl").display()
         );
         let configuration = Configuration::new()
-            .tunnel(service, &folder.join("ca.pem"))
+            .tunnel_at(endpoint, &folder.join("ca.pem"))
             .table("paths", &paths);
         let gateway = Self {
             builder,

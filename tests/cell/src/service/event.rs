@@ -22,6 +22,13 @@ pub enum Event {
         /// The `channel-id` in the reply.
         channel_id: String,
     },
+    /// A handshake is about to be accepted: the answer is on its way, behind the delay.
+    Admitted {
+        /// Of which tunnel.
+        tunnel: TunnelId,
+        /// Which side.
+        mode: Mode,
+    },
     /// A handshake was refused.
     Rejected {
         /// Of which tunnel, if the token is known.
@@ -100,7 +107,7 @@ pub enum Event {
 /// How a WebSocket ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The client sent a close frame first.
+    /// The client sent a close frame first, and its TCP connection did not end by an error before ours was out.
     Client {
         /// Its code, if it had one.
         code: Option<u16>,
@@ -116,7 +123,7 @@ pub enum Ending {
     },
     /// The client's TCP connection ended without a close frame: by an end of stream.
     AbruptEnd,
-    /// The client's TCP connection ended without a close frame: by an error, such as a reset.
+    /// The client's TCP connection ended by an error, such as a reset: without a close frame, or before ours was out.
     AbruptError(String),
     /// The service was told to kill the TCP connection.
     Killed,
@@ -126,7 +133,8 @@ impl Event {
     /// The tunnel it belongs to.
     pub fn tunnel(&self) -> Option<TunnelId> {
         match self {
-            Self::Connected { tunnel, .. }
+            Self::Admitted { tunnel, .. }
+            | Self::Connected { tunnel, .. }
             | Self::Violation { tunnel, .. }
             | Self::Message { tunnel, .. }
             | Self::Ping { tunnel, .. }

@@ -106,6 +106,10 @@ impl Handshake {
             Verdict::Accept => {
                 // There and back.
                 let delay = tunnel.place(request.mode).switches.borrow().delay;
+                self.hub.journal.record(Event::Admitted {
+                    tunnel: tunnel.id,
+                    mode: request.mode,
+                });
                 sleep(delay * 2).await;
                 let channel_id = self.hub.channel_id();
                 let reply = switching(

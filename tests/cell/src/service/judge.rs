@@ -65,6 +65,10 @@ impl Judge<'_> {
 
     fn abrupt(&self, how: io::Result<()>) -> Ending {
         match (self.ended.get(), self.seat.closing.code.get(), how) {
+            // Its close came, but what we still had to say got lost on the way.
+            (Some(Ending::Client { .. }), _, Err(error)) => {
+                Ending::AbruptError(format!("{error}, behind its close"))
+            }
             (Some(ending), _, _) => ending.clone(),
             (None, Some(&code), _) => Ending::Service {
                 code,
