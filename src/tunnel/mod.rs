@@ -23,6 +23,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use heapless::Deque;
+use log::{error, info, warn};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ClientConfig;
+
 use self::clock::Clock;
 use self::desk::{Desk, Interrupt, Why};
 use self::directory::Directory;
@@ -31,7 +37,7 @@ use self::relays::Relays;
 use self::up::Up;
 use crate::audit::Event;
 use crate::config::{ClientToken, Endpoint};
-use crate::ledger::tunnel::{TunnelEntry, TunnelState};
+use crate::ledger::tunnel::{Came, TunnelEntry, TunnelState};
 use crate::limits::{BACKOFF_FORGET, OUTBOX_MAX};
 use crate::link::dial::{DialError, Dialled};
 use crate::link::route;
@@ -43,11 +49,6 @@ use crate::relay::pool::Pool;
 use crate::secret::Secret;
 use crate::supervise::clock as clock_of_day;
 use crate::supervise::heartbeat::Pulse;
-use bytes::Bytes;
-use heapless::Deque;
-use log::{error, info, warn};
-use ring::rand::{SecureRandom, SystemRandom};
-use rustls::ClientConfig;
 
 /// Why a tunnel is over.
 #[derive(Debug)]
@@ -102,6 +103,8 @@ pub struct Tunnel {
     relays: Box<Relays>,
     clock: Clock,
     backoff: Backoff,
+    /// A WebSocket of it was up before, of this agent or of one before a restart.
+    was_up: bool,
 }
 
 impl Tunnel {
@@ -110,6 +113,7 @@ impl Tunnel {
         setup.entry.endpoint.replace(setup.endpoint.to_string());
         Tunnel {
             name: format!("tunnel {}", setup.entry.name),
+            was_up: setup.entry.came == Came::Rejoined,
             setup,
             relays: Box::new(Relays::new()),
             clock: Clock::new(),

@@ -59,6 +59,10 @@ impl<'a> Up<'a> {
     /// For a link that came up now.
     pub(super) fn new(tunnel: &'a mut Tunnel, link: Link, version: Version) -> Up<'a> {
         let mut session = Session::new(version).with_connections(tunnel.setup.connections);
+        if !tunnel.was_up {
+            session = session.without_past();
+        }
+        tunnel.was_up = true;
         for address in &tunnel.setup.gone {
             session.handle_gone(address);
         }

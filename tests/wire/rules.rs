@@ -42,7 +42,6 @@ async fn stale_data_is_dropped() {
 async fn stale_resets_are_ignored() {
     let (stage, mut raw, [one, _two]) = two_robots().await;
     start(&mut raw, 2, "robot1", 1).await;
-    start(&mut raw, 1, "robot2", 1).await;
     let stale = [
         Message::stream_reset(1, "robot1"),
         Message::stream_reset(2, "robot2"),

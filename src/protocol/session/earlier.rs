@@ -1,8 +1,10 @@
 //! Streams that the source started before this WebSocket was up, to an agent that crashed since, say.
 //!
 //! Nobody here knows them, and the source, which may not have been told, would wait for their answers for ever.
-//! What comes of one is answered by a reset. Where a stream of the service was started on this WebSocket there
-//! are no such streams any more: what is not of the current one is late, and of no interest.
+//! What comes of one is answered by a reset, but not on the first WebSocket of a tunnel, before which there was
+//! nothing: there it is dropped silently, as protocol.md wants of what is stale. Where a stream of the service was
+//! started on this WebSocket there are no such streams any more: what is not of the current one is late, and of no
+//! interest.
 
 use heapless::Vec;
 
@@ -25,9 +27,19 @@ enum Belief {
 pub(super) struct Earlier {
     /// A service of none is that of a V1 source.
     services: Vec<(Option<ServiceId>, Belief), { DECLARED_MAX + 1 }>,
+    /// There can be none.
+    none: bool,
 }
 
 impl Earlier {
+    /// For the first WebSocket of a tunnel.
+    pub(super) fn none() -> Earlier {
+        Earlier {
+            none: true,
+            ..Earlier::default()
+        }
+    }
+
     /// The source starts a stream of the service.
     pub(super) fn renew(&mut self, service: Option<&ServiceId>) {
         self.set(service, Belief::Renewed);
@@ -72,7 +84,10 @@ impl Session {
             connection: None,
         };
         let service = address.service.as_ref();
-        if !self.is_declared(service) || !self.earlier.must_tell(service, address.stream) {
+        if self.earlier.none
+            || !self.is_declared(service)
+            || !self.earlier.must_tell(service, address.stream)
+        {
             return None;
         }
         self.push(Command::Note(Note::Earlier(address.clone())));

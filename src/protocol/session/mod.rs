@@ -57,6 +57,12 @@ impl Session {
         self
     }
 
+    /// On the first WebSocket of a tunnel nothing was started before it: what belongs to no stream is dropped silently.
+    pub fn without_past(mut self) -> Session {
+        self.earlier = Earlier::none();
+        self
+    }
+
     /// The services that the tunnel declares, once SERVICE_IDS came.
     pub fn declared(&self) -> Option<&[ServiceId]> {
         self.declared.as_deref()

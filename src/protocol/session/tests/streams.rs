@@ -46,6 +46,26 @@ fn stale_and_empty_data_is_dropped_silently() {
 }
 
 #[test]
+fn on_the_first_websocket_what_belongs_to_no_stream_is_dropped_silently() {
+    let mut bench = Bench::v3();
+    bench.session = Session::new(Version::V3).without_past();
+    for started in [false, true] {
+        if started {
+            bench.one(stream_start(1, "ssh", 1));
+        }
+        for stale in [
+            data(2, "ssh", 1, b"x"),
+            data(1, "web", 1, b"x"),
+            data(1, "", 1, b"x"),
+            connection_reset(2, "web", 1),
+            stream_reset(2, "web"),
+        ] {
+            assert_eq!(bench.one(stale), []);
+        }
+    }
+}
+
+#[test]
 fn a_missing_connection_id_means_the_first() {
     let mut bench = Bench::v3();
     bench.one(stream_start(1, "ssh", 1));
