@@ -27,7 +27,7 @@ PLOT = ["broker, unreachable", "broker, answers 0x88", "broker, with a tunnel's 
 QUOTA = 3000
 GATEWAYS = 100_000
 # The seconds of the plot, before and behind the end of the outage: its last two minutes and what follows.
-FROM, TO, STEP = -120, 180, 2
+FROM, TO, STEP = -120, 180, 1
 
 
 def row(run):
@@ -69,9 +69,9 @@ def plot(runs, path):
         secondary_range=(0, 100), x_labels=list(range(FROM, TO + 1, 30)), y_labels=list(range(0, 10_001, 1000)),
     )
     for name in PLOT:
-        chart.add(f"{name}: CONNECT a second", rates(runs[name]))
+        chart.add(name, rates(runs[name]))
     chart.add("what AWS takes of an account", [(FROM, QUOTA), (TO, QUOTA)])
-    chart.add("broker, unreachable: % back", share(runs["broker, unreachable"]), secondary=True)
+    chart.add("% back: broker, unreachable", share(runs["broker, unreachable"]), secondary=True)
     path.write_text(chart.render(is_unicode=True) + "\n")
 
 

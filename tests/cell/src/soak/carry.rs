@@ -56,7 +56,8 @@ pub(super) async fn work(scene: &Scene, slot: &Slot, services: &[&'static str], 
         drop(busy);
         let pause = match fate {
             // Nobody comes back at once behind a fault.
-            Fate::Cut | Fate::NotOpened => dice.millis(200, 1000),
+            Fate::NotOpened => dice.millis(1000, 3000),
+            Fate::Cut => dice.millis(200, 1000),
             Fate::Whole | Fate::Dropped => dice.millis(0, 600),
         };
         sleep(pause).await;

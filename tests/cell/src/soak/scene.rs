@@ -19,7 +19,7 @@ use crate::broker::{Broker, Event as Told};
 use crate::controller::{Controller, ControllerOptions, Jam};
 use crate::journal::Mark;
 use crate::notification::payload;
-use crate::service::{Protocol, Service, ServiceOptions, Tunnel};
+use crate::service::{Event, Protocol, Service, ServiceOptions, Tunnel};
 use crate::source::{Source, SourceOptions};
 use crate::wire::Mode;
 
@@ -180,8 +180,14 @@ impl Scene {
 
     /// AWS closes the tunnel of a place, and opens another, of which the agent hears by the broker.
     pub(super) async fn reopen(&self, slot: &Slot) -> io::Result<()> {
-        slot.tunnel().close();
         let broker = self.broker.lock().await;
+        let tunnel = slot.tunnel();
+        let mark = tunnel.mark();
+        tunnel.close();
+        // A gateway whose places are all connected refuses the next tunnel.
+        let over = |event: &Event| event.is_rejected(403);
+        let heard = tunnel.wait_event_after(mark, over, BACK).await;
+        heard.map_err(io::Error::other)?;
         let new = open(&self.service, &broker, slot.version, slot.services).await?;
         *slot.open() = new;
         Ok(())
@@ -221,7 +227,7 @@ async fn open(
             "the broker knows no session of the gateway",
         ));
     }
-    let up = |event: &crate::service::Event| event.is_connected(Mode::Destination);
+    let up = |event: &Event| event.is_connected(Mode::Destination);
     let waited = tunnel.wait_event_after(Mark::START, up, BACK).await;
     waited.map_err(io::Error::other)?;
     let options = SourceOptions {
