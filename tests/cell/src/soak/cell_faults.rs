@@ -33,8 +33,7 @@ pub(super) async fn work(scene: &Scene, mut dice: Dice) {
         };
         let name = *dice.one_of(&FAULTS);
         let peer = dice.one_of(&scene.peers);
-        let robot = dice.between(0, 1);
-        let robot = if robot == 0 { 0 } else { 1 };
+        let robot = *dice.one_of(&[0, 1]);
         let done = match name {
             "target stands still" => stands_still(peer, &mut dice).await,
             "target resets all" => resets(scene, peer).await,

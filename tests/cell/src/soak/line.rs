@@ -94,7 +94,8 @@ pub(super) async fn fault_of(scene: &Scene, name: &'static str, dice: &mut Dice)
         "broker cut" | "broker says goodbye" | "broker away" => broker(scene, name, dice).await,
         "SIGTERM" => restart(scene, Signal::SIGTERM).await,
         "SIGKILL" => restart(scene, Signal::SIGKILL).await,
-        _ => reload(scene).await,
+        "SIGHUP" => reload(scene).await,
+        _ => Err(io::Error::other("there is no such fault")),
     };
     scene.verdict.fault(name);
     if let Err(why) = done {

@@ -36,6 +36,8 @@ use options::{HELP, Options, Wish};
 use scene::{BACK, Scene};
 use verdict::{Counts, Verdict};
 
+use crate::service::Protocol;
+
 /// Engineers at each tunnel of a V3 source.
 const ENGINEERS: u64 = 4;
 
@@ -150,8 +152,8 @@ fn workers(scene: &Arc<Scene>, seed: u64) {
             .collect();
         // A source of V1 or V2 has one connection a service.
         let sets: Vec<Vec<&'static str>> = match scene.slots[place].version {
-            crate::service::Protocol::V3 => (0..ENGINEERS).map(|_| lines.clone()).collect(),
-            _ => lines.iter().map(|name| vec![*name]).collect(),
+            Protocol::V3 => (0..ENGINEERS).map(|_| lines.clone()).collect(),
+            Protocol::V1 | Protocol::V2 => lines.iter().map(|name| vec![*name]).collect(),
         };
         for set in sets {
             let (scene, dice) = (Arc::clone(scene), dice());
