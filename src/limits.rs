@@ -371,10 +371,10 @@ pub const PING_EVERY: Duration = Duration::from_secs(20);
 /// Without a sign of life from the service the link is dead after this.
 pub const PONG_LIMIT: Duration = Duration::from_secs(45);
 
-/// First cap of the reconnect backoff; it doubles up to [`BACKOFF_MAX`], with full jitter.
+/// First cap of a tunnel's reconnect backoff; it doubles up to [`BACKOFF_MAX`], with full jitter.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 
-/// Last cap of the reconnect backoff.
+/// Last cap of a tunnel's reconnect backoff.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// A link that was up for this long starts the backoff anew when it is lost.
@@ -461,6 +461,20 @@ pub const MQTT_STAGE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Waiting for the agent to take a notification, before it is dropped.
 pub const ARRIVAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most that the first cap of the broker's backoff can be. 100,000 gateways that lose their broker in the same second
+/// come back over this time, 1,700 a second, and 2,600 a second once those that were turned away are among them; AWS
+/// takes 3,000 CONNECT a second of an account by default. Source: AWS general reference, "AWS IoT Core endpoints and
+/// quotas"; tests/fleet.
+pub const MQTT_BACKOFF_SPREAD: Duration = Duration::from_secs(60);
+
+/// Last cap of the broker's backoff: 100,000 gateways knock 1,700 times a second, and 95 % of them have knocked 93 s after
+/// their broker is back. With the 30 s of a tunnel they would knock 6,700 times a second.
+pub const MQTT_BACKOFF_MAX: Duration = Duration::from_secs(120);
+
+/// The least wait before the next login: AWS takes one CONNECT a second of a client ID, and nobody can raise that. Source:
+/// as above.
+pub const MQTT_CONNECT_REST: Duration = Duration::from_secs(1);
 
 /// The least wait after a refusal that a person has to put right.
 pub const MQTT_REFUSED_WAIT: Duration = Duration::from_secs(30);

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
-use super::reason::{Reason, TAKEN_OVER};
-use crate::limits::{
-    MQTT_PACKET_MAX, MQTT_PONG_LIMIT, MQTT_REFUSED_WAIT, MQTT_STAGE_LIMIT, MQTT_TAKEN_OVER_WAIT,
-};
+use super::reason::Reason;
+use crate::limits::{MQTT_PACKET_MAX, MQTT_PONG_LIMIT, MQTT_STAGE_LIMIT};
 use crate::link::tls;
 use crate::link::way::ReachError;
+use crate::protocol::login::{Outcome, TAKEN_OVER};
 
 /// How a connection, or the attempt at one, came to its end.
 #[derive(Debug)]
@@ -58,28 +56,22 @@ pub(super) enum Stage {
 }
 
 impl Ended {
-    /// The least to wait before the next attempt, beside the backoff: what a person has to put right is not put
-    /// right within a second, and two clients with one client ID must not throw each other out in a circle.
-    pub(super) fn least_wait(&self) -> Option<Duration> {
+    /// What it means for the next attempt.
+    pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Ended::Told(reason) if reason.code == TAKEN_OVER => Some(MQTT_TAKEN_OVER_WAIT),
-            Ended::Login(reason) | Ended::Subscription(reason) if !reason.is_busy() => {
-                Some(MQTT_REFUSED_WAIT)
-            }
+            Ended::Told(reason) => Outcome::of_disconnect(reason.code),
+            Ended::Login(reason) | Ended::Subscription(reason) => Outcome::of_refusal(reason.code),
             Ended::Closed(Stage::Login | Stage::Subscription)
             | Ended::Name
             | Ended::Thing
             | Ended::Rules
-            | Ended::Bug(_) => Some(MQTT_REFUSED_WAIT),
+            | Ended::Bug(_) => Outcome::Refused,
             Ended::Reach(_)
             | Ended::Tls(_)
             | Ended::Slow(_)
-            | Ended::Login(_)
-            | Ended::Subscription(_)
-            | Ended::Told(_)
-            | Ended::Closed(_)
+            | Ended::Closed(Stage::Tls | Stage::Packet | Stage::Life)
             | Ended::Broken(..)
-            | Ended::Silent => None,
+            | Ended::Silent => Outcome::Failed,
         }
     }
 
@@ -244,16 +236,15 @@ mod tests {
 
     #[test]
     fn a_taken_over_session_and_a_refusal_are_not_fought_over() {
-        let wait = |ended: Ended| ended.least_wait();
-        assert_eq!(
-            wait(Ended::Told(Reason::new(TAKEN_OVER, None))),
-            Some(MQTT_TAKEN_OVER_WAIT)
-        );
-        assert_eq!(
-            wait(Ended::Login(Reason::new(0x87, None))),
-            Some(MQTT_REFUSED_WAIT)
-        );
-        assert_eq!(wait(Ended::Login(Reason::new(0x89, None))), None);
-        assert_eq!(wait(Ended::Silent), None);
+        let outcome = |ended: Ended| ended.outcome();
+        let told = Ended::Told(Reason::new(TAKEN_OVER, None));
+        assert_eq!(outcome(told), Outcome::TakenOver);
+        let refused = Ended::Login(Reason::new(0x87, None));
+        assert_eq!(outcome(refused), Outcome::Refused);
+        let busy = Ended::Login(Reason::new(0x89, None));
+        assert_eq!(outcome(busy), Outcome::Failed);
+        assert_eq!(outcome(Ended::Closed(Stage::Login)), Outcome::Refused);
+        assert_eq!(outcome(Ended::Closed(Stage::Life)), Outcome::Failed);
+        assert_eq!(outcome(Ended::Silent), Outcome::Failed);
     }
 }

@@ -37,7 +37,7 @@ use self::ended::{Ended, Stage};
 use self::inbox::Inbox;
 use self::session::Progress;
 use crate::config::{Endpoint, Notify};
-use crate::limits::{BACKOFF_FORGET, MQTT_STAGE_LIMIT, MQTT_TLS_BUFFER};
+use crate::limits::{MQTT_STAGE_LIMIT, MQTT_TLS_BUFFER};
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
@@ -116,7 +116,7 @@ async fn run_by(setup: Setup, alpn: Option<&'static [u8]>) {
         inbox,
         anew: false,
     };
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::broker();
     loop {
         if !clock::plausible(SystemTime::now()) {
             post.board.enter(State::WaitingForClock, Instant::now());
@@ -124,10 +124,8 @@ async fn run_by(setup: Setup, alpn: Option<&'static [u8]>) {
         }
         let ended = Box::pin(post.connect()).await;
         post.anew = ended.spoils_session();
-        if post.lasted() > BACKOFF_FORGET {
-            backoff.forget();
-        }
-        let wait = backoff.next_wait(random(), ended.least_wait());
+        backoff.lost(post.lasted());
+        let wait = backoff.next_wait(random(), Some(ended.outcome().least_wait()));
         let why = ended.to_string();
         warn!(
             "mqtt: {}: {why}; next attempt in {:.1} s",

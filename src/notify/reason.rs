@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// The code by which a broker says that another client came with the same client ID.
-pub(super) const TAKEN_OVER: u8 = 0x8e;
+use crate::protocol::login::TAKEN_OVER;
 
 /// Characters of the broker's own words that are repeated.
 const SHOWN: usize = 160;
@@ -22,11 +21,6 @@ impl Reason {
         let cut = |text: &str| text.chars().take(SHOWN).collect();
         let text = text.filter(|text| !text.is_empty()).map(cut);
         Reason { code, text }
-    }
-
-    /// Whether the broker has more to do than it can, and would take us later.
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(self.code, 0x88 | 0x89 | 0x8b)
     }
 }
 

@@ -38,7 +38,7 @@ use self::up::Up;
 use crate::audit::Event;
 use crate::config::{ClientToken, Endpoint};
 use crate::ledger::tunnel::{Came, TunnelEntry, TunnelState};
-use crate::limits::{BACKOFF_FORGET, OUTBOX_MAX};
+use crate::limits::OUTBOX_MAX;
 use crate::link::dial::{DialError, Dialled};
 use crate::link::route;
 use crate::link::way::Way;
@@ -117,7 +117,7 @@ impl Tunnel {
             setup,
             relays: Box::new(Relays::new()),
             clock: Clock::new(),
-            backoff: Backoff::default(),
+            backoff: Backoff::tunnel(),
         }
     }
 
@@ -167,9 +167,7 @@ impl Tunnel {
         // Boxed, like the dialling: what both need lives only as long as they do.
         let down = Box::pin(self.serve(dialled)).await;
         let up_for = Clock::now().saturating_duration_since(since);
-        if up_for >= BACKOFF_FORGET {
-            self.backoff.forget();
-        }
+        self.backoff.lost(up_for);
         let mut said = down.to_string();
         if let Down::Lost(_) | Down::Dead(_) = down
             && let Some(changed) = route::what_changed(local, peer)

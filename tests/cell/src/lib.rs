@@ -9,7 +9,8 @@
 //!   [`notification`]: what is published there.
 //! - [`controller`]: Kawasaki controllers; [`program`]: the AS programs in them; [`engineer`]: the terminal of a person.
 //! - [`proxy`]: an HTTP proxy on the way to the service, and the login page of a guest network.
-//! - [`demo`]: `cargo cell`. [`bench`]: `tests/bench/run`, what the agent costs beside what it must cost.
+//! - [`demo`]: `cargo cell`. [`bench`]: `tests/bench/run`, what the agent costs beside what it must cost. [`soak`]:
+//!   `tests/soak/run`, mixed load with faults at random.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
 //! - [`certs`]: an authority and certificates, good and wrong.
@@ -63,6 +64,7 @@ pub mod pattern;
 pub mod program;
 pub mod proxy;
 pub mod service;
+pub mod soak;
 pub mod source;
 pub mod target;
 pub mod wire;
