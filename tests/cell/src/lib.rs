@@ -12,6 +12,7 @@
 //! - [`demo`]: `cargo cell`. [`bench`]: `tests/bench/run`, what the agent costs beside what it must cost.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
+//! - [`held`]: ports of listeners that go and come back.
 //! - [`certs`]: an authority and certificates, good and wrong.
 //! - [`journal`]: the record that service, source and agent let a test wait on.
 //!
@@ -56,6 +57,7 @@ pub mod certs;
 pub mod controller;
 pub mod demo;
 pub mod engineer;
+pub mod held;
 pub mod journal;
 pub mod mosquitto;
 pub mod notification;
