@@ -19,7 +19,7 @@ use crate::config::{ClientToken, paths};
 use crate::ledger::name_of;
 use crate::ledger::tunnel::Came;
 use crate::limits::{ARRIVALS_MAX, TUNNEL_LIFETIME};
-use crate::notify::{self, board::Board};
+use crate::notify::{self, Told, board::Board};
 use crate::protocol::notification::Notification;
 use crate::secret::Secret;
 use crate::tunnel::desk::Why;
@@ -83,7 +83,7 @@ impl Gateway {
         .map_err(io::Error::other)
     }
 
-    pub(super) fn listen_for_notifications(&mut self) -> mpsc::Receiver<Notification> {
+    pub(super) fn listen_for_notifications(&mut self) -> mpsc::Receiver<Told> {
         let (arrivals, receiver) = mpsc::channel(ARRIVALS_MAX);
         if let (Some(notify), Some(thing)) = (self.config.notify.take(), self.config.thing.clone())
         {
@@ -102,9 +102,11 @@ impl Gateway {
         receiver
     }
 
-    pub(super) fn handle_notification(&mut self, notification: Notification) {
-        // What becomes of it is logged; nobody waits for an answer.
-        let _ = self.open(notification, Came::Notified);
+    pub(super) fn handle_notification(&mut self, told: Told) {
+        // What becomes of it is logged. Its token stands in the rejoin file before the broker forgets it.
+        let _ = self.open(told.notification, Came::Notified);
+        self.write_down();
+        told.receipt.give();
     }
 
     /// A tunnel that somebody told of; tells what became of it, or why it is refused.

@@ -150,9 +150,7 @@ impl Gateway {
                         return Ok(outcome);
                     }
                 }
-                Some(notification) = notifications.recv() => {
-                    self.handle_notification(notification);
-                }
+                Some(told) = notifications.recv() => self.handle_notification(told),
                 Some(ask) = requests.recv() => self.answer(ask),
                 verdict = watch.changed() => self.set_access(&verdict),
                 () = self.ledger.news() => self.note_news(),
@@ -322,7 +320,7 @@ impl Gateway {
     }
 
     /// Brings the files up to date.
-    fn write_down(&mut self) {
+    pub(super) fn write_down(&mut self) {
         let now = now();
         if let Some(rejoin) = &mut self.rejoin {
             // One that was told to end is not to come back, and who waits for its place is.

@@ -30,6 +30,8 @@ pub(super) struct Content {
     pub(super) default: Option<(String, Place)>,
     pub(super) endpoint: Given,
     pub(super) extra_roots: Vec<CertificateDer<'static>>,
+    /// The files that it names and that are read with it: certificates and the key.
+    pub(super) beside: Vec<PathBuf>,
     /// The routes without a fault.
     pub(super) routes: Vec<Route>,
     /// The names of all routes.
@@ -89,7 +91,7 @@ pub(super) fn parse(
     content.has_notify = root.has("notify");
     let place = root.place_of_key("notify");
     if let Some(notify) = root.table("notify", faults) {
-        content.notify = notify::read(notify, faults, warnings);
+        content.notify = notify::read(notify, &mut content.beside, faults, warnings);
     }
     if let (Some(place), false, true) = (place, has_thing, root.is_certain()) {
         faults.add(missing_thing().at(place));
@@ -130,7 +132,9 @@ fn read_tunnel(
         content.endpoint = Given::Broken;
     }
     if let Some((path, place)) = table.text("ca", "/etc/cellgate/extra-ca.pem", faults) {
-        content.extra_roots = roots::read(&PathBuf::from(path), &place, faults, warnings);
+        let path = PathBuf::from(path);
+        content.extra_roots = roots::read(&path, &place, faults, warnings);
+        content.beside.push(path);
     }
     table.finish(faults);
 }

@@ -142,6 +142,7 @@ impl Loader<'_> {
         let endpoints = self.endpoints([from_flags, from_file], &content, &token);
         let proxy = self.proxy(&mut content);
         extra_roots.append(&mut content.extra_roots);
+        let beside = std::mem::take(&mut content.beside);
         let thing = content.thing.take();
         let notify = content.notify.take();
         let access = std::mem::take(&mut content.access);
@@ -172,6 +173,7 @@ impl Loader<'_> {
             watchdog,
             log_level,
             file,
+            beside,
             origin,
         };
         let access_token = match token {

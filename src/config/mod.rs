@@ -88,6 +88,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// The files that it names and that are read with it: certificates and the key.
+    pub beside: Vec<PathBuf>,
     /// Where the routes came from, for [`reload`](Config::reload).
     origin: origin::Origin,
 }

@@ -22,9 +22,10 @@ pub struct Notify {
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
-/// What `[notify]` says.
+/// What `[notify]` says. The files that it names are added to `beside`.
 pub(super) fn read(
     mut table: Table<'_>,
+    beside: &mut Vec<PathBuf>,
     faults: &mut Faults,
     warnings: &mut Vec<Warning>,
 ) -> Option<Notify> {
@@ -45,6 +46,7 @@ pub(super) fn read(
     let port = port(&mut table, faults, warnings);
     let mut file = |key, faults: &mut Faults| {
         let (text, place) = table.text(key, "/etc/cellgate/device.pem.crt", faults)?;
+        beside.push(PathBuf::from(&text));
         Some((PathBuf::from(text), place))
     };
     let certificate = file("certificate", faults);

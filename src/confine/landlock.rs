@@ -258,7 +258,7 @@ fn ports(config: &Config) -> BTreeSet<u16> {
     ports
 }
 
-/// What is read while the agent runs. Certificates and keys are not: it has them already.
+/// What is read while the agent runs.
 fn read(config: &Config, zone: Option<OsString>) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = READ.map(PathBuf::from).into();
     paths.extend(
@@ -266,13 +266,10 @@ fn read(config: &Config, zone: Option<OsString>) -> Vec<PathBuf> {
             .iter()
             .filter_map(|link| folder_behind(Path::new(link))),
     );
-    // SIGHUP reads them again.
-    for source in config
-        .file
-        .as_deref()
-        .into_iter()
-        .chain(config.routes_source())
-    {
+    // SIGHUP reads them again, and a file with all that it names: a certificate that cannot be read is a fault of it.
+    let sources = config.file.as_deref().into_iter();
+    let sources = sources.chain(config.routes_source());
+    for source in sources.chain(config.beside.iter().map(PathBuf::as_path)) {
         if source.is_dir() {
             paths.push(source.to_owned());
         } else {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use log::{debug, warn};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::board::Board;
@@ -16,10 +16,30 @@ use crate::supervise::heartbeat::Pulse;
 /// Characters of a topic that is not ours that are repeated.
 const TOPIC_SHOWN: usize = 80;
 
+/// A notification on its way to whoever opens tunnels.
+pub struct Told {
+    /// What was told.
+    pub notification: Notification,
+    /// To be given when it was taken.
+    pub receipt: Receipt,
+}
+
+/// What the broker waits for.
+pub struct Receipt(oneshot::Sender<()>);
+
+impl Receipt {
+    /// It is in safe hands: what ends the agent now does not lose it, and the broker may forget it. One whose receipt
+    /// is dropped comes again.
+    pub fn give(self) {
+        // Whoever waits for it may have given up.
+        let _ = self.0.send(());
+    }
+}
+
 /// Takes messages in, over all connections.
 pub(super) struct Inbox {
     topic: String,
-    arrivals: mpsc::Sender<Notification>,
+    arrivals: mpsc::Sender<Told>,
     board: Rc<Board>,
     refusals: Refusals,
     pulse: Pulse,
@@ -28,7 +48,7 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(
         topic: String,
-        arrivals: mpsc::Sender<Notification>,
+        arrivals: mpsc::Sender<Told>,
         board: Rc<Board>,
         pulse: Pulse,
     ) -> Inbox {
@@ -46,7 +66,8 @@ impl Inbox {
         &self.topic
     }
 
-    /// Takes a message in. Ends within [`ARRIVAL_LIMIT`]; then it may be acknowledged.
+    /// Takes a message in. Ends within [`ARRIVAL_LIMIT`], and then it may be acknowledged; or never, when nobody takes
+    /// notifications any more.
     pub(super) async fn take(&mut self, topic: &str, payload: &[u8]) {
         if topic != self.topic {
             let shown: String = topic.chars().take(TOPIC_SHOWN).collect();
@@ -58,11 +79,18 @@ impl Inbox {
             Ok(notification) => notification,
             Err(error) => return self.refuse(format_args!("{error}")),
         };
-        if let Ok(Ok(place)) = timeout(ARRIVAL_LIMIT, self.arrivals.reserve()).await {
-            debug!("mqtt: a notification came");
-            place.send(notification);
-            self.board.count_taken(Instant::now());
-            return;
+        debug!("mqtt: a notification came");
+        let (taken, is_taken) = oneshot::channel();
+        let told = Told {
+            notification,
+            receipt: Receipt(taken),
+        };
+        let pass_on = async { self.arrivals.send(told).await.is_ok() && is_taken.await.is_ok() };
+        match timeout(ARRIVAL_LIMIT, pass_on).await {
+            Ok(true) => return self.board.count_taken(Instant::now()),
+            // The agent stops. What is not acknowledged comes to the next one.
+            Ok(false) => return std::future::pending().await,
+            Err(_) => {}
         }
         self.refuse(format_args!(
             "the agent has taken none for {} s; rotate the tunnel's tokens when it is less busy",

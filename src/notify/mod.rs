@@ -24,6 +24,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use self::inbox::{Receipt, Told};
+
 use log::{error, info, warn};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
@@ -41,7 +43,6 @@ use crate::limits::{MQTT_STAGE_LIMIT, MQTT_TLS_BUFFER};
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
-use crate::protocol::notification::Notification;
 use crate::resolve;
 use crate::supervise::clock;
 use crate::supervise::heartbeat::Pulse;
@@ -61,8 +62,8 @@ pub struct Setup {
     pub notify: Notify,
     /// The way out.
     pub way: Rc<Way>,
-    /// Where notifications go. A message is acknowledged to the broker when its notification was taken here.
-    pub arrivals: mpsc::Sender<Notification>,
+    /// Where notifications go. A message is acknowledged to the broker when its [`Receipt`] is given.
+    pub arrivals: mpsc::Sender<Told>,
     /// Told of everything that happens.
     pub board: Rc<Board>,
     /// Told of every packet.

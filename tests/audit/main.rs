@@ -5,6 +5,7 @@ mod lines;
 mod refusals;
 #[path = "../access/site.rs"]
 mod site;
+mod small;
 #[path = "../stage/mod.rs"]
 mod stage;
 mod tape;

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use cell::agent::{AgentBuilder, Folder};
 
 /// The agent's clock.
+#[derive(Debug)]
 pub(crate) struct Faked {
     library: PathBuf,
     folder: Folder,
@@ -22,17 +23,30 @@ impl Faked {
     /// A clock that shows this time now and goes on. None where the library is missing; that is said past the capture
     /// of the test harness.
     pub(crate) fn at(rfc3339: &str, test: &str) -> Option<Faked> {
-        let Some(library) = library() else {
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: no libfaketime here (Debian package faketime): {test}"
-            );
-            return None;
-        };
+        match Faked::new() {
+            Ok(faked) => {
+                faked.set(rfc3339);
+                Some(faked)
+            }
+            Err(why) => {
+                let _ = writeln!(std::io::stderr(), "SKIPPED: {why}: {test}");
+                None
+            }
+        }
+    }
+
+    /// A clock that is right. The error is why this machine cannot have one.
+    pub(crate) fn new() -> Result<Faked, String> {
+        let library = library().ok_or("no libfaketime here (Debian package faketime)")?;
         let folder = Folder::new("cell-clock").expect("a folder");
         let faked = Faked { library, folder };
-        faked.set(rfc3339);
-        Some(faked)
+        faked.write("+0");
+        Ok(faked)
+    }
+
+    /// Sets it right.
+    pub(crate) fn right(&self) {
+        self.write("+0");
     }
 
     /// Sets the clock.
@@ -44,8 +58,12 @@ impl Faked {
             Ok(ahead) => format!("+{}", ahead.as_secs() + 1),
             Err(behind) => format!("-{}", behind.duration().as_secs()),
         };
-        // Never half written: the agent may look at any moment.
-        let new = self.folder.write("new", &offset).expect("a folder");
+        self.write(&offset);
+    }
+
+    /// Never half written: the agent may look at any moment.
+    fn write(&self, offset: &str) {
+        let new = self.folder.write("new", offset).expect("a folder");
         std::fs::rename(new, self.file()).expect("a folder");
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cell::broker::{Broker, Ending, Event};
 use cell::certs::DeviceFiles;
+use cell::journal::Mark;
 use cell::mosquitto::Mosquitto;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,8 +16,7 @@ use super::*;
 use crate::config::{Config, Start};
 use crate::link::way::Way;
 use crate::notify::board::{Board, State};
-use crate::notify::{ALPN, Setup, probe, run_by, topic_of};
-use crate::protocol::notification::Notification;
+use crate::notify::{ALPN, Setup, Told, probe, run_by, topic_of};
 use crate::supervise::heartbeat::Heartbeat;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Gateway {
     setup: Setup,
     board: Rc<Board>,
-    taken: mpsc::Receiver<Notification>,
+    taken: mpsc::Receiver<Told>,
 }
 
 /// What the agent would make of a configuration.
@@ -67,9 +67,14 @@ async fn while_running<T>(setup: Setup, alpn: bool, test: impl Future<Output = T
     }
 }
 
-async fn next(taken: &mut mpsc::Receiver<Notification>) -> String {
-    let notification = timeout(PATIENCE, taken.recv()).await.expect("in time");
-    notification.expect("one").access_token.expose().to_owned()
+async fn next(taken: &mut mpsc::Receiver<Told>) -> String {
+    let told = timeout(PATIENCE, taken.recv()).await.expect("in time");
+    let Told {
+        notification,
+        receipt,
+    } = told.expect("one");
+    receipt.give();
+    notification.access_token.expose().to_owned()
 }
 
 async fn until(mut seen: impl FnMut() -> bool) {
@@ -243,19 +248,24 @@ async fn a_message_is_acknowledged_when_it_was_taken() {
                 .expect("sent");
         }
         let puback = |event: &Event| event.is_puback("cell-1");
+        let told = timeout(PATIENCE, taken.recv()).await.expect("in time");
+        let told = told.expect("one");
+        assert_eq!(told.notification.access_token.expose(), "one");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(broker.count_events(mark, puback), 0, "not in safe hands");
+        assert_eq!(board.taken(), 0);
+        told.receipt.give();
         let (_, first) = broker
             .wait_event_after(mark, puback, PATIENCE)
             .await
-            .expect("one fits");
-        assert_eq!(board.taken(), 1, "there is room for one");
-        assert_eq!(broker.count_events(first, puback), 0, "two waits");
-        assert_eq!(next(&mut taken).await, "one");
+            .expect("one was taken");
+        assert_eq!(board.taken(), 1);
+        assert_eq!(next(&mut taken).await, "two");
         broker
             .wait_event_after(first, puback, PATIENCE)
             .await
-            .expect("two has its place");
-        assert_eq!(next(&mut taken).await, "two");
-        // Now nobody takes: the second of these is dropped after its time, and the connection lives.
+            .expect("two was taken");
+        // Now nobody takes: each of these is dropped after its time, and the connection lives.
         for token in ["three", "four"] {
             broker
                 .notify("cell-1", payload(token).as_bytes())
@@ -275,6 +285,36 @@ async fn a_message_is_acknowledged_when_it_was_taken() {
             .count(),
         0
     );
+}
+
+/// An agent that stops, or dies, while it has a notification in its hands: the next one gets it.
+#[tokio::test]
+async fn a_message_without_a_receipt_comes_again() {
+    let broker = Broker::start().expect("a broker");
+    let device = broker.device("cell-1").expect("a device");
+    let Gateway {
+        setup,
+        board,
+        mut taken,
+    } = gateway(broker.port(), &device, 4);
+    let puback = |event: &Event| event.is_puback("cell-1");
+    while_running(setup, false, async {
+        until(|| board.state() == State::Connected).await;
+        broker
+            .notify("cell-1", payload("kept").as_bytes())
+            .expect("sent");
+        drop(timeout(PATIENCE, taken.recv()).await.expect("in time"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    })
+    .await;
+    assert_eq!(broker.count_events(Mark::START, puback), 0);
+    let Gateway {
+        setup, mut taken, ..
+    } = gateway(broker.port(), &device, 4);
+    while_running(setup, false, async {
+        assert_eq!(next(&mut taken).await, "kept");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -75,12 +75,19 @@ async fn against<F: Future<Output = ()>>(broker: impl FnOnce(DuplexStream) -> F)
         Heartbeat::new().watch("test"),
     );
     let tell = |_| {};
-    let session = Box::pin(hold(ours, "cell-1", false, &mut inbox, &tell));
-    let (ended, ()) = tokio::join!(session, broker(theirs));
     let mut all = Vec::new();
-    while let Ok(notification) = taken.try_recv() {
-        all.push(notification);
-    }
+    let take = async {
+        while let Some(told) = taken.recv().await {
+            told.receipt.give();
+            all.push(told.notification);
+        }
+    };
+    let session = Box::pin(hold(ours, "cell-1", false, &mut inbox, &tell));
+    let both = async { tokio::join!(session, broker(theirs)) };
+    let (ended, ()) = tokio::select! {
+        done = both => done,
+        () = take => panic!("the session has the other end"),
+    };
     Run {
         ended,
         board,

@@ -13,6 +13,7 @@
 //!   `tests/soak/run`, mixed load with faults at random.
 //! - [`target`]: plain TCP targets; [`pattern`]: the bytes of transfers that are compared.
 //! - [`wire`]: the messages and what a client may not send.
+//! - [`held`]: ports of listeners that go and come back.
 //! - [`certs`]: an authority and certificates, good and wrong.
 //! - [`journal`]: the record that service, source and agent let a test wait on.
 //!
@@ -57,6 +58,7 @@ pub mod certs;
 pub mod controller;
 pub mod demo;
 pub mod engineer;
+pub mod held;
 pub mod journal;
 pub mod mosquitto;
 pub mod notification;

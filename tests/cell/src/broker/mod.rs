@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -34,6 +34,7 @@ pub use crate::mosquitto::ALPN;
 
 use crate::agent::Folder;
 use crate::certs::{Authority, DeviceFiles, Identity};
+use crate::held::{HeldPort, bound, close};
 use crate::journal::{Entry, Journal, Mark, WaitTimeout};
 use packet::Connect;
 use session::{Message, Session};
@@ -148,6 +149,8 @@ pub struct Broker {
     folder: Folder,
     port: u16,
     alpn_port: u16,
+    /// Both ports, while it is stopped too.
+    held: Vec<HeldPort>,
     running: Option<Running>,
 }
 
@@ -185,6 +188,7 @@ impl Broker {
             folder: Folder::new("cell-broker")?,
             port: 0,
             alpn_port,
+            held: Vec::new(),
             running: None,
         };
         broker.start_again()?;
@@ -202,6 +206,10 @@ impl Broker {
         let (plain, alpn) = (listen(self.port)?, listen(self.alpn_port)?);
         self.port = plain.local_addr()?.port();
         self.alpn_port = alpn.local_addr()?.port();
+        if self.held.is_empty() {
+            self.held.push(HeldPort::new(plain.local_addr()?)?);
+            self.held.push(HeldPort::new(alpn.local_addr()?)?);
+        }
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(Arc::clone(&self.hub), plain, alpn, stopped));
         self.running = Some(Running { stop, task });
@@ -440,15 +448,13 @@ async fn run(
             connections.spawn(connection::serve(Arc::clone(&hub), tcp, way));
         }
     }
-    drop((plain, alpn));
+    close(plain);
+    close(alpn);
     connections.shutdown().await;
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
-    socket.listen(64)
+    bound((Ipv4Addr::LOCALHOST, port).into())?.listen(64)
 }
 
 impl Drop for Broker {

@@ -4,12 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::state::Shared;
 use super::terminal;
+use crate::held::{HeldPort, bound, close};
 
 /// To refuse connections or to accept them again.
 pub(super) struct Order {
@@ -19,17 +20,10 @@ pub(super) struct Order {
 
 /// The listening port.
 pub(super) struct Listener {
-    address: SocketAddr,
+    held: HeldPort,
     receive_buffer: Option<u32>,
-    port: Port,
-}
-
-enum Port {
-    Accepting(TcpListener),
-    /// Bound and not listening: the system refuses connections, and nobody else can get the port.
-    Refusing(TcpSocket),
-    /// The system did not give the port back; connections are refused.
-    Lost,
+    /// None while it refuses.
+    listening: Option<TcpListener>,
 }
 
 /// How many connections may wait for their acceptance.
@@ -38,16 +32,17 @@ const BACKLOG: u32 = 64;
 impl Listener {
     pub(super) fn bind(receive_buffer: Option<u32>) -> io::Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = bound(any, receive_buffer)?.listen(BACKLOG)?;
-        Ok(Self {
-            address: listener.local_addr()?,
+        let mut listener = Self {
+            held: HeldPort::new(any)?,
             receive_buffer,
-            port: Port::Accepting(listener),
-        })
+            listening: None,
+        };
+        listener.accept_again()?;
+        Ok(listener)
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.held.address()
     }
 
     /// Accepts until the controller is dropped; its terminals end with it.
@@ -57,11 +52,18 @@ impl Listener {
             tokio::select! {
                 order = orders.recv() => {
                     let Some(Order { refuse, done }) = order else { return };
-                    let switched = if refuse { self.refuse() } else { self.accept_again() };
+                    let switched = if refuse {
+                        if let Some(listener) = self.listening.take() {
+                            close(listener);
+                        }
+                        Ok(())
+                    } else {
+                        self.accept_again()
+                    };
                     // Whoever asked may have stopped waiting; the order holds all the same.
                     let _ = done.send(switched);
                 }
-                accepted = self.port.accept() => {
+                accepted = self.accept() => {
                     // A failed accept is the peer's fault or a lack of descriptors; the next may do.
                     let Ok((stream, peer)) = accepted else { continue };
                     let number = shared.open_record(peer);
@@ -72,47 +74,23 @@ impl Listener {
         }
     }
 
-    fn refuse(&mut self) -> io::Result<()> {
-        if let Port::Refusing(_) = self.port {
-            return Ok(());
-        }
-        // The listening socket has to go first: two cannot have one address.
-        self.port = Port::Lost;
-        self.port = Port::Refusing(bound(self.address, self.receive_buffer)?);
-        Ok(())
-    }
-
     fn accept_again(&mut self) -> io::Result<()> {
-        let socket = match std::mem::replace(&mut self.port, Port::Lost) {
-            Port::Refusing(socket) => socket,
-            Port::Lost => bound(self.address, self.receive_buffer)?,
-            accepting @ Port::Accepting(_) => {
-                self.port = accepting;
-                return Ok(());
+        if self.listening.is_none() {
+            let socket = bound(self.held.address())?;
+            if let Some(bytes) = self.receive_buffer {
+                // Accepted sockets inherit it.
+                socket.set_recv_buffer_size(bytes)?;
             }
-        };
-        self.port = Port::Accepting(socket.listen(BACKLOG)?);
+            self.listening = Some(socket.listen(BACKLOG)?);
+        }
         Ok(())
     }
-}
 
-impl Port {
     /// The next connection; never, while it refuses.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        match self {
-            Self::Accepting(listener) => listener.accept().await,
-            Self::Refusing(_) | Self::Lost => std::future::pending().await,
+        match &self.listening {
+            Some(listener) => listener.accept().await,
+            None => std::future::pending().await,
         }
     }
-}
-
-fn bound(address: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    if let Some(bytes) = receive_buffer {
-        // Accepted sockets inherit it.
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.bind(address)?;
-    Ok(socket)
 }

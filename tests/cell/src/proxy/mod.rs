@@ -20,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use portal::Portal;
 
+use crate::held::bound;
 use crate::journal::{Journal, Mark, WaitTimeout};
 
 /// How a proxy answers a request that keeps the rules.
@@ -113,7 +114,7 @@ impl Proxy {
     /// # Errors
     /// When somebody else has the port.
     pub async fn start(options: ProxyOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.address).await?;
+        let listener = bound(options.address)?.listen(64)?;
         let address = listener.local_addr()?;
         let hub = Arc::new(Hub {
             tls: options.tls,

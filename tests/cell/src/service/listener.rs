@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{Bind, Hub, ServiceOptions, handshake};
+use crate::held::{HeldPort, bound, close};
 
 const BACKLOG: u32 = 128;
 
@@ -35,6 +36,14 @@ impl Sockets {
         let socket = self.v4.as_ref().or(self.v6.as_ref());
         let socket = socket.ok_or_else(|| io::Error::other("the service has no socket"))?;
         Ok(socket.local_addr()?.port())
+    }
+
+    /// Keeps the port from others while nobody listens.
+    fn hold(&self) -> io::Result<Vec<HeldPort>> {
+        let sockets = self.v4.iter().chain(&self.v6);
+        sockets
+            .map(|socket| HeldPort::new(socket.local_addr()?))
+            .collect()
     }
 
     async fn accept(&self) -> io::Result<TcpStream> {
@@ -68,16 +77,11 @@ pub(super) fn bind(options: &ServiceOptions, port: u16) -> io::Result<Sockets> {
 }
 
 fn bind_one(address: SocketAddr, options: &ServiceOptions) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
+    let socket = bound(address)?;
     if let Some(bytes) = options.receive_buffer {
         // Set before listen: accepted sockets inherit it, and the window is agreed on in the first packets.
         socket.set_recv_buffer_size(bytes)?;
     }
-    socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
@@ -89,6 +93,8 @@ pub(super) async fn run(
     mut wishes: mpsc::UnboundedReceiver<Wish>,
 ) {
     let mut connections = JoinSet::new();
+    // Where it fails the port may be lost when the service listens again, which says so.
+    let _held = sockets.hold();
     let mut sockets = sockets;
     loop {
         tokio::select! {
@@ -109,7 +115,8 @@ pub(super) async fn run(
                     bind(&hub.options, port).map(|bound| sockets = bound)
                 } else {
                     if !wanted {
-                        sockets = Sockets::default();
+                        let Sockets { v4, v6 } = std::mem::take(&mut sockets);
+                        v4.into_iter().chain(v6).for_each(close);
                     }
                     Ok(())
                 };

@@ -76,6 +76,8 @@ pub(super) struct Connection {
     pub(super) place: usize,
     /// While it is true nothing is read.
     pub(super) paused: watch::Receiver<bool>,
+    /// How the target ends its connections, as soon as it is to end them.
+    pub(super) orders: watch::Receiver<Then>,
 }
 
 /// Why the target is done with a connection.
@@ -90,7 +92,12 @@ enum Done {
 
 impl Connection {
     pub(super) async fn run(mut self, mut socket: TcpStream) {
-        let done = match self.serve(&mut socket).await {
+        let ordered = ordered(self.orders.clone());
+        let served = tokio::select! {
+            served = self.serve(&mut socket) => served,
+            done = ordered => Ok(done),
+        };
+        let done = match served {
             Ok(done) => done,
             Err(error) => Done::ByAgent(End::Reset(error.to_string())),
         };
@@ -235,6 +242,18 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until the target ends its connections.
+async fn ordered(mut orders: watch::Receiver<Then>) -> Done {
+    let order = orders.wait_for(|order| *order != Then::Stay).await;
+    let order = order.map(|order| *order);
+    match order {
+        Ok(Then::Reset) => Done::Reset,
+        Ok(Then::Close | Then::Stay) => Done::Close,
+        // The target was dropped, and its connections go with it.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::behaviour::{Behaviour, Connection};
+use super::behaviour::{Behaviour, Connection, Then};
 use super::record::{Record, Records};
 
 /// The receive buffer of a target that reads slowly or not at all, bytes. The system doubles it. Small, so that its
@@ -21,6 +21,7 @@ pub struct Target {
     address: SocketAddr,
     records: Records,
     paused: watch::Sender<bool>,
+    orders: watch::Sender<Then>,
     task: JoinHandle<()>,
 }
 
@@ -51,11 +52,13 @@ impl Target {
         let address = listener.local_addr()?;
         let records = Records::default();
         let (paused, hold) = watch::channel(behaviour == Behaviour::Silent);
-        let task = tokio::spawn(accept(listener, behaviour, records.clone(), hold));
+        let (orders, incoming) = watch::channel(Then::Stay);
+        let task = tokio::spawn(accept(listener, behaviour, records.clone(), hold, incoming));
         Ok(Self {
             address,
             records,
             paused,
+            orders,
             task,
         })
     }
@@ -73,6 +76,11 @@ impl Target {
     /// Reads again.
     pub fn resume(&self) {
         self.paused.send_replace(false);
+    }
+
+    /// Ends its connections, and those that come yet. One that closes goes on reading, until the agent has closed too.
+    pub fn end(&self, how: Then) {
+        self.orders.send_replace(how);
     }
 
     /// Its connections so far, in the order in which they were accepted.
@@ -139,6 +147,7 @@ async fn accept(
     behaviour: Behaviour,
     records: Records,
     paused: watch::Receiver<bool>,
+    orders: watch::Receiver<Then>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -152,6 +161,7 @@ async fn accept(
                     place: records.open(peer),
                     records: records.clone(),
                     paused: paused.clone(),
+                    orders: orders.clone(),
                 };
                 connections.spawn(connection.run(socket));
             }
