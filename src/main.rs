@@ -10,7 +10,8 @@ use cellgate::limits::{RESOLVER_STACK, RESOLVERS};
 use cellgate::{agent, argv, exit, logging};
 use log::{error, info, warn};
 
-fn main() -> ExitCode {
+// Also the main of tests/heap, which counts what it takes.
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let mut variables = config::VARIABLES.map(|name| (name, std::env::var_os(name)));
     // Before any file is read: until then every user of the machine can see the tokens.

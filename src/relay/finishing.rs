@@ -28,6 +28,8 @@ pub struct Finishing {
     stage: Stage,
     /// Bytes that waited when it began.
     owed: usize,
+    /// Bytes thrown away since the last look.
+    thrown_away: usize,
 }
 
 /// How far the end has come.
@@ -52,6 +54,7 @@ impl Finishing {
         Finishing {
             until: now + FINISH_LIMIT + relay.time_at_pace(owed),
             owed,
+            thrown_away: 0,
             relay,
             stage: Stage::Writing,
         }
@@ -74,6 +77,11 @@ impl Finishing {
     /// Whether only the controller's FIN is awaited.
     pub fn is_lingering(&self) -> bool {
         self.stage == Stage::Lingering
+    }
+
+    /// Bytes of the controller that were thrown away since the last time.
+    pub fn take_thrown_away(&mut self) -> usize {
+        std::mem::take(&mut self.thrown_away)
     }
 
     /// Goes on; ready when the socket may be closed.
@@ -184,22 +192,26 @@ impl Finishing {
         None
     }
 
-    /// Ready when the controller sent its FIN, or the connection broke.
+    /// Ready when the controller sent its FIN, or the connection broke. Reads once: one that sends without end must leave
+    /// the others that finish their turn, and what the runtime lets a task do at once is for all of them.
     fn throw_away(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let State::Open(socket) = &mut self.relay.state else {
             return Poll::Pending;
         };
         let mut scratch = [0; SCRATCH];
-        loop {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut socket.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(Ok(())) => return self.half_closed(),
-                Poll::Ready(Err(error)) => {
-                    debug!("{}: while finishing: {error}", self.relay.label);
-                    return Poll::Ready(());
-                }
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut socket.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.thrown_away += buffer.filled().len();
+                // There may be more.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) => self.half_closed(),
+            Poll::Ready(Err(error)) => {
+                debug!("{}: while finishing: {error}", self.relay.label);
+                Poll::Ready(())
             }
         }
     }

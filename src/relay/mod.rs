@@ -71,7 +71,7 @@ pub struct Relay {
     route: Arc<Route>,
     state: State,
     ring: Ring,
-    /// What came last and does not fit the ring: slices of one WebSocket message. Only at the end of a link,
+    /// What came last and does not fit the ring: pieces of one WebSocket message. Only at the end of a link,
     /// when nobody can bring it again.
     overflow: VecDeque<Bytes>,
     pace: Option<Pace>,
@@ -162,7 +162,8 @@ impl Relay {
             return;
         }
         if may_overflow || self.overflows() {
-            self.overflow.push_back(bytes);
+            // A copy: a slice would hold on to the whole message, and to twice its room if it came in fragments.
+            self.overflow.push_back(Bytes::copy_from_slice(&bytes));
         } else {
             warn!(
                 "{}: its last {} bytes found no room and are lost",

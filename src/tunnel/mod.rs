@@ -303,7 +303,8 @@ impl Tunnel {
         Over::Refused(refusal)
     }
 
-    /// Runs something while the connections that finish go on, unless something interrupts it.
+    /// Runs something while the connections that finish go on, unless something interrupts it. It has its turn before
+    /// them: controllers that send without end use up what the runtime lets a task do at once.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
         let mut work = pin!(work);
         poll_fn(|cx| {
@@ -311,8 +312,9 @@ impl Tunnel {
             if let Poll::Ready(interrupt) = self.setup.desk.poll_interrupt(cx) {
                 return Poll::Ready(Err(interrupt));
             }
+            let done = work.as_mut().poll(cx);
             let _ = self.poll_drained(cx);
-            work.as_mut().poll(cx).map(Ok)
+            done.map(Ok)
         })
         .await
     }
@@ -321,8 +323,9 @@ impl Tunnel {
     async fn beside_relays<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
             let _ = self.poll_drained(cx);
-            work.as_mut().poll(cx)
+            done
         })
         .await
     }
@@ -334,8 +337,9 @@ impl Tunnel {
             if let Poll::Ready(why) = self.setup.desk.poll_stop(cx) {
                 return Poll::Ready(Err(why));
             }
+            let done = work.as_mut().poll(cx);
             let _ = self.poll_drained(cx);
-            work.as_mut().poll(cx).map(Ok)
+            done.map(Ok)
         })
         .await
     }
@@ -382,7 +386,7 @@ impl Tunnel {
     /// Goes on with the connections that finish; ready when there are none.
     fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Clock::now();
-        let drained = self.relays.poll_finishing(now, cx);
+        let drained = self.poll_finishing(now, cx);
         self.poll_relays_clock(now, cx);
         // The clock may have ended the last one.
         if self.relays.next_deadline().is_none() {
@@ -391,12 +395,22 @@ impl Tunnel {
         drained
     }
 
+    /// Goes on with the connections that finish. What is thrown away of their controllers' is a turn that something came
+    /// of: one that sends without end is no live-lock of ours.
+    fn poll_finishing(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.relays.poll_finishing(now, cx);
+        if self.relays.take_thrown_away() > 0 {
+            self.setup.pulse.progress();
+        }
+        polled
+    }
+
     fn poll_relays_clock(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Some(mut deadline) = self.relays.next_deadline() else {
             return;
         };
         while self.clock.poll_until(deadline, cx).is_ready() {
-            let _ = self.relays.poll_finishing(Clock::now(), cx);
+            let _ = self.poll_finishing(Clock::now(), cx);
             match self.relays.next_deadline() {
                 Some(next) => deadline = next.max(now + Duration::from_millis(1)),
                 None => return,

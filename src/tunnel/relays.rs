@@ -17,6 +17,8 @@ pub(super) struct Relays {
     /// A bit for each place of `live` that is taken: a turn of the loop looks at those alone.
     taken: u64,
     finishing: Vec<Finishing>,
+    /// Bytes that those threw away since the last look.
+    thrown_away: usize,
     /// Where the next round begins, so that no connection is always the first.
     first: u32,
 }
@@ -28,6 +30,7 @@ impl Relays {
             live: [const { None }; CONNECTIONS_MAX],
             taken: 0,
             finishing: Vec::new(),
+            thrown_away: 0,
             first: 0,
         }
     }
@@ -98,14 +101,23 @@ impl Relays {
 
     /// Goes on with those that finish; ready when there are none.
     pub(super) fn poll_finishing(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        self.finishing
-            .retain_mut(|finishing| finishing.poll(now, cx).is_pending());
+        let thrown_away = &mut self.thrown_away;
+        self.finishing.retain_mut(|finishing| {
+            let polled = finishing.poll(now, cx);
+            *thrown_away += finishing.take_thrown_away();
+            polled.is_pending()
+        });
         if self.finishing.is_empty() {
             // Gives the list's memory back as well.
             self.finishing = Vec::new();
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    /// Bytes that those that finish threw away since the last time.
+    pub(super) fn take_thrown_away(&mut self) -> usize {
+        std::mem::take(&mut self.thrown_away)
     }
 
     /// When to ask those again that finish, if nothing else happens.

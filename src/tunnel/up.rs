@@ -134,7 +134,7 @@ impl<'a> Up<'a> {
         moved |= self.send_answers(cx)?;
         self.beat(now, cx)?;
         let free = self.tunnel.setup.pool.free();
-        let _ = self.tunnel.relays.poll_finishing(now, cx);
+        let _ = self.tunnel.poll_finishing(now, cx);
         moved |= self.tunnel.setup.pool.free() > free;
         // In the middle of a bulk transfer the next turn flushes, or the WebSocket does when its buffer is full: one
         // write for two reads. What is the last, and what is small, goes out at once.

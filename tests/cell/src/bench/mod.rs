@@ -15,7 +15,7 @@ mod promise;
 mod relay;
 mod report;
 mod scene;
-mod service;
+pub mod service;
 mod start;
 mod targets;
 mod way;

@@ -27,14 +27,18 @@ use crate::wire::{self, Assembler, Message};
 const REQUEST: usize = 4096;
 
 /// A service that lets everybody in.
-pub(super) struct Service {
+pub struct Service {
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     authority: Authority,
 }
 
 impl Service {
-    pub(super) async fn start() -> io::Result<Service> {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    /// There is no port or no certificate.
+    pub async fn start() -> io::Result<Service> {
         let authority = Authority::new()?;
         Ok(Service {
             listener: TcpListener::bind(("127.0.0.1", 0)).await?,
@@ -43,18 +47,25 @@ impl Service {
         })
     }
 
-    pub(super) fn authority(&self) -> &Authority {
+    /// Whose certificate it shows.
+    pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
     /// Where it listens: `localhost:PORT`.
-    pub(super) fn endpoint(&self) -> io::Result<String> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn endpoint(&self) -> io::Result<String> {
         let port = self.listener.local_addr()?.port();
         Ok(format!("localhost:{port}"))
     }
 
     /// The next TLS connection.
-    pub(super) async fn accept_tls(&self) -> io::Result<TlsStream<TcpStream>> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub async fn accept_tls(&self) -> io::Result<TlsStream<TcpStream>> {
         let (tcp, _) = self.listener.accept().await?;
         tcp.set_nodelay(true)?;
         TlsAcceptor::from(Arc::clone(&self.tls)).accept(tcp).await
@@ -67,7 +78,10 @@ impl Service {
     }
 
     /// The next tunnel, with these services.
-    pub(super) async fn accept_with(&self, services: &[&str]) -> io::Result<Tunnel> {
+    ///
+    /// # Errors
+    /// What comes is none.
+    pub async fn accept_with(&self, services: &[&str]) -> io::Result<Tunnel> {
         let mut stream = self.accept_tls().await?;
         let key = read_key(&mut stream).await?;
         let reply = format!(
@@ -111,7 +125,7 @@ async fn read_key(stream: &mut TlsStream<TcpStream>) -> io::Result<String> {
 }
 
 /// One tunnel, seen from the far end.
-pub(super) struct Tunnel {
+pub struct Tunnel {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     assembler: Assembler,
     stream: i32,
@@ -119,25 +133,29 @@ pub(super) struct Tunnel {
 
 /// The connections of one stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stream {
+pub struct Stream {
     id: i32,
     service: &'static str,
 }
 
 impl Stream {
+    /// Its number.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
     /// A DATA frame for one of its connections, from 0.
-    pub(super) fn data(&self, connection: u32, payload: impl Into<Bytes>) -> Bytes {
+    pub fn data(&self, connection: u32, payload: impl Into<Bytes>) -> Bytes {
         Message::data(self.id, self.service, connection + 1, payload).frame()
     }
 }
 
 impl Tunnel {
     /// Starts a stream of this service with so many connections. The one that it had is over.
-    pub(super) async fn open(
-        &mut self,
-        service: &'static str,
-        connections: u32,
-    ) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn open(&mut self, service: &'static str, connections: u32) -> io::Result<Stream> {
         self.stream += 1;
         let stream = self.stream;
         for number in 1..=connections {
@@ -154,7 +172,10 @@ impl Tunnel {
     }
 
     /// Ends a stream.
-    pub(super) async fn end(&mut self, stream: Stream) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn end(&mut self, stream: Stream) -> io::Result<()> {
         self.say(&Message::stream_reset(stream.id, stream.service))
             .await
     }
@@ -164,13 +185,19 @@ impl Tunnel {
     }
 
     /// Sends a frame, and waits until it is on its way.
-    pub(super) async fn send(&mut self, frame: Bytes) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn send(&mut self, frame: Bytes) -> io::Result<()> {
         self.put(frame).await?;
         self.flush().await
     }
 
     /// Sends a frame with the next flush, or sooner.
-    pub(super) async fn put(&mut self, frame: Bytes) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn put(&mut self, frame: Bytes) -> io::Result<()> {
         std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx))
             .await
             .map_err(io::Error::other)?;
@@ -180,14 +207,20 @@ impl Tunnel {
     }
 
     /// Waits until everything is on its way.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn flush(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx))
             .await
             .map_err(io::Error::other)
     }
 
     /// Takes DATA of this stream until there are `length` bytes. What earlier streams still send is passed over.
-    pub(super) async fn receive(&mut self, stream: Stream, length: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The tunnel is over, or a connection of the stream.
+    pub async fn receive(&mut self, stream: Stream, length: u64) -> io::Result<()> {
         let mut left = length;
         while left > 0 {
             let Some(frame) = self.assembler.next_frame() else {
@@ -207,8 +240,42 @@ impl Tunnel {
         Ok(())
     }
 
+    /// The next message of the agent.
+    ///
+    /// # Errors
+    /// The tunnel is over.
+    pub async fn message(&mut self) -> io::Result<Message> {
+        loop {
+            if let Some(frame) = self.assembler.next_frame() {
+                return Message::decode(frame).map_err(io::Error::other);
+            }
+            let bytes = std::future::poll_fn(|cx| self.poll_bytes(cx)).await?;
+            self.assembler.feed(&bytes);
+        }
+    }
+
+    /// Whether the agent answers a ping, and so has dealt with everything before it. What it sends meanwhile is dropped.
+    pub async fn answers(&mut self) -> bool {
+        let ping = tungstenite::Message::Ping(Bytes::new());
+        if Pin::new(&mut self.socket).start_send(ping).is_err() || self.flush().await.is_err() {
+            return false;
+        }
+        loop {
+            match std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {
+                Some(Ok(tungstenite::Message::Pong(_))) => return true,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return false,
+            }
+        }
+    }
+
+    /// What is below the WebSocket, for bytes that no WebSocket library sends.
+    pub fn below(&mut self) -> &mut TlsStream<TcpStream> {
+        self.socket.get_mut()
+    }
+
     /// Reads what comes and drops it, for as long as it is polled: answers pings. Ends with the tunnel.
-    pub(super) async fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         while std::future::poll_fn(|cx| self.poll_bytes(cx)).await.is_ok() {}
     }
 

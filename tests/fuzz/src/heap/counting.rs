@@ -8,21 +8,21 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Counts what is asked for, in bytes as asked: what the system's allocator adds is its own.
-pub struct Counting;
+pub(crate) struct Counting;
 
 /// What was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heap {
+pub(crate) struct Heap {
     /// Bytes that are out now.
-    pub live: usize,
+    pub(crate) live: usize,
     /// The most bytes that were out since the last [`forget_peak`].
-    pub peak: usize,
+    pub(crate) peak: usize,
     /// How often memory was asked for, growth of a block included.
-    pub asked: u64,
+    pub(crate) asked: u64,
 }
 
 /// What is counted so far.
-pub fn heap() -> Heap {
+pub(crate) fn heap() -> Heap {
     Heap {
         live: LIVE.load(Relaxed),
         peak: PEAK.load(Relaxed),
@@ -31,7 +31,7 @@ pub fn heap() -> Heap {
 }
 
 /// The peak begins anew with what is out now.
-pub fn forget_peak() {
+pub(crate) fn forget_peak() {
     PEAK.store(LIVE.load(Relaxed), Relaxed);
 }
 
