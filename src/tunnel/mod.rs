@@ -242,7 +242,7 @@ impl Tunnel {
         let (down, farewell) = Up::new(self, dialled.link, dialled.version).serve().await;
         match (down, farewell) {
             (Down::Stop(why), Some(farewell)) => {
-                self.say_farewell(farewell, why).await;
+                Box::pin(self.say_farewell(farewell, why)).await;
                 Down::Stop(why)
             }
             (down, Some(farewell)) => {

@@ -18,7 +18,9 @@ use super::clock::Clock;
 use super::desk::Interrupt;
 use super::down::{Down, Farewell, reason};
 use crate::ledger::stream::{self, StreamEntry};
-use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
+use crate::limits::{
+    OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_BULK, UPWARD_READ, WEBSOCKET_HEAD_MAX,
+};
 use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
@@ -26,6 +28,9 @@ use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
 use crate::protocol::session::{Command, Ending, Session};
 use crate::protocol::streams::Slot;
 use crate::relay::{Event, Over, Relay};
+
+/// Bytes before a payload that is read: the heads of both protocols.
+const ROOM: usize = WEBSOCKET_HEAD_MAX + DATA_HEAD_MAX;
 
 /// One WebSocket's time.
 pub(super) struct Up<'a> {
@@ -40,11 +45,9 @@ pub(super) struct Up<'a> {
     ping_due: bool,
     /// The owner changed the routes, and not every connection was looked at since.
     routes_changed: bool,
-    /// A controller filled the last read of this turn: there is more, and it may go out together.
-    more: bool,
     /// Why the agent or the cell ends it, once one does.
     parting: Option<String>,
-    /// Where controllers are read to, behind room for the frame's head.
+    /// Where controllers are read to, behind room for the heads; their bytes go to TLS from here.
     buffer: BytesMut,
 }
 
@@ -71,7 +74,6 @@ impl<'a> Up<'a> {
             held: None,
             ping_due: false,
             routes_changed: false,
-            more: false,
             parting: None,
             buffer: BytesMut::new(),
         }
@@ -110,6 +112,7 @@ impl<'a> Up<'a> {
                 Err(down) => return Poll::Ready(down),
                 Ok(true) => {}
                 Ok(false) => {
+                    self.rest();
                     let deadline = self.next_deadline();
                     if self.tunnel.clock.poll_until(deadline, cx).is_pending() {
                         return Poll::Pending;
@@ -119,6 +122,13 @@ impl<'a> Up<'a> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// A tunnel that waits holds no more of a buffer than the next small message needs.
+    fn rest(&mut self) {
+        if self.buffer.capacity() > 2 * UPWARD_READ {
+            self.buffer = BytesMut::new();
+        }
     }
 
     /// One look at everything; tells whether anything moved.
@@ -132,11 +142,6 @@ impl<'a> Up<'a> {
         let free = self.tunnel.setup.pool.free();
         let _ = self.tunnel.relays.poll_finishing(now, cx);
         moved |= self.tunnel.setup.pool.free() > free;
-        // In the middle of a bulk transfer the next turn flushes, or the WebSocket does when its buffer is full: one
-        // write for two reads. What is the last, and what is small, goes out at once.
-        if std::mem::take(&mut self.more) {
-            return Ok(true);
-        }
         // Pending only says that the link is slow; it wakes us.
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Down::Lost(lost));
@@ -349,28 +354,30 @@ impl<'a> Up<'a> {
         let Some(relay) = self.tunnel.relays.get(slot) else {
             return Ok(false);
         };
-        self.buffer
-            .reserve(DATA_HEAD_MAX + UPWARD_READ + DATA_TAIL_MAX);
-        self.buffer.put_bytes(0, DATA_HEAD_MAX);
-        let read = relay.poll_read(&mut self.buffer, UPWARD_READ, now, cx);
-        match (read, self.session.address(slot)) {
-            (Poll::Ready(Ok(count)), Some(address)) => {
+        let limit = if self.link.flows() {
+            UPWARD_BULK
+        } else {
+            UPWARD_READ
+        };
+        self.buffer.reserve(ROOM + limit + DATA_TAIL_MAX);
+        self.buffer.put_bytes(0, ROOM);
+        let read = relay.poll_read(&mut self.buffer, limit, now, cx);
+        let moved = match (read, self.session.address(slot)) {
+            (Poll::Ready(Ok(_)), Some(address)) => {
                 self.tunnel.setup.pulse.progress();
-                self.more |= count == UPWARD_READ;
-                let frame = address.enclose(&mut self.buffer);
-                self.link.send(frame).map_err(Down::Lost)?;
-                Ok(true)
+                let start = address.enclose(&mut self.buffer, ROOM);
+                let sent = self.link.send_from(&mut self.buffer, start, cx);
+                sent.map_err(Down::Lost)?;
+                true
             }
             (Poll::Ready(Err(over)), _) => {
-                self.buffer.clear();
                 self.handle_event(slot, Event::Over(over), now, cx);
-                Ok(true)
+                true
             }
-            (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => {
-                self.buffer.clear();
-                Ok(false)
-            }
-        }
+            (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => false,
+        };
+        self.buffer.clear();
+        Ok(moved)
     }
 
     fn handle_event(&mut self, slot: Slot, event: Event, now: Instant, cx: &mut Context<'_>) {
@@ -422,7 +429,7 @@ impl<'a> Up<'a> {
         let mut moved = false;
         while !self.outbox.is_empty() && self.is_ready(cx)? {
             if let Some(frame) = self.outbox.pop_front() {
-                self.link.send(frame).map_err(Down::Lost)?;
+                self.link.send(&frame).map_err(Down::Lost)?;
                 moved = true;
             }
         }
