@@ -11,6 +11,7 @@ pub mod desk;
 mod dialling;
 pub mod directory;
 mod down;
+mod readiness;
 mod relays;
 mod stop;
 mod up;

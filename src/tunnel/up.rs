@@ -134,6 +134,7 @@ impl<'a> Up<'a> {
     /// One look at everything; tells whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
         let now = Clock::now();
+        self.tunnel.relays.listen(cx);
         let mut moved = self.take_orders(cx)?;
         moved |= self.receive(now, cx)?;
         moved |= self.serve_relays(now, cx)?;
@@ -210,8 +211,11 @@ impl<'a> Up<'a> {
         let Some(held) = &mut self.held else {
             return true;
         };
+        let waker = self.tunnel.relays.waker(held.slot);
+        // What it takes, and what it leaves, moves its clocks.
+        self.tunnel.relays.mark(held.slot);
         if let Some(relay) = self.tunnel.relays.get(held.slot) {
-            relay.deliver(&mut held.bytes, now, cx);
+            relay.deliver(&mut held.bytes, now, &mut Context::from_waker(&waker));
             if !held.bytes.is_empty() {
                 if self.tunnel.setup.pool.free() == 0 {
                     // The block that comes back may be another tunnel's.
@@ -302,33 +306,53 @@ impl<'a> Up<'a> {
     // ---- up: from the controllers to the service --------------------------------------------
 
     fn serve_relays(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let all = self.routes_changed || self.tunnel.relays.is_due(now);
         let mut moved = false;
-        for slot in self.tunnel.relays.round() {
+        for slot in self.tunnel.relays.round(all) {
             if self.outbox.len() >= OUTBOX_FULL {
+                // The others keep their marks, and what they are due for stays due.
                 return Ok(moved);
             }
             if self.routes_changed && self.end_without_route(slot, now, cx) {
                 moved = true;
                 continue;
             }
-            let Some(relay) = self.tunnel.relays.get(slot) else {
-                continue;
-            };
-            let taken = relay.entry().tally.down();
-            let event = relay.poll(now, cx);
-            // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
-            if relay.entry().tally.down() != taken {
-                self.tunnel.setup.pulse.progress();
-                moved = true;
-            }
-            if let Some(event) = event {
-                self.handle_event(slot, event, now, cx);
-                moved = true;
-            }
-            moved |= self.read_relay(slot, now, cx)?;
+            let waker = self.tunnel.relays.waker(slot);
+            moved |= self.serve_relay(slot, now, &mut Context::from_waker(&waker), cx)?;
+            self.tunnel.relays.looked_at(slot);
+        }
+        if all {
+            self.tunnel.relays.looked_at_all();
         }
         self.routes_changed = false;
         Ok(moved)
+    }
+
+    /// One look at a connection, which is woken by `own`.
+    fn serve_relay(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        own: &mut Context<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Down> {
+        self.tunnel.relays.look_at(slot);
+        let Some(relay) = self.tunnel.relays.get(slot) else {
+            return Ok(false);
+        };
+        let mut moved = false;
+        let taken = relay.entry().tally.down();
+        let event = relay.poll(now, own);
+        // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
+        if relay.entry().tally.down() != taken {
+            self.tunnel.setup.pulse.progress();
+            moved = true;
+        }
+        if let Some(event) = event {
+            self.handle_event(slot, event, now, cx);
+            moved = true;
+        }
+        Ok(moved | self.read_relay(slot, now, own, cx)?)
     }
 
     fn end_without_route(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> bool {
@@ -343,12 +367,20 @@ impl<'a> Up<'a> {
         true
     }
 
-    fn read_relay(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+    fn read_relay(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        own: &mut Context<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Down> {
         // Answers go first: a reset must not be overtaken by the bytes of a later connection.
         if !self.outbox.is_empty() {
             self.send_answers(cx)?;
         }
         if !self.outbox.is_empty() || !self.is_ready(cx)? {
+            // The link wakes the task when it takes a message again.
+            self.tunnel.relays.mark(slot);
             return Ok(false);
         }
         let Some(relay) = self.tunnel.relays.get(slot) else {
@@ -361,13 +393,15 @@ impl<'a> Up<'a> {
         };
         self.buffer.reserve(ROOM + limit + DATA_TAIL_MAX);
         self.buffer.put_bytes(0, ROOM);
-        let read = relay.poll_read(&mut self.buffer, limit, now, cx);
+        let read = relay.poll_read(&mut self.buffer, limit, now, own);
         let moved = match (read, self.session.address(slot)) {
             (Poll::Ready(Ok(_)), Some(address)) => {
                 self.tunnel.setup.pulse.progress();
                 let start = address.enclose(&mut self.buffer, ROOM);
                 let sent = self.link.send_from(&mut self.buffer, start, cx);
                 sent.map_err(Down::Lost)?;
+                // There may be more.
+                self.tunnel.relays.mark(slot);
                 true
             }
             (Poll::Ready(Err(over)), _) => {
