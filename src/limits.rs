@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Bytes of one WebSocket message, each way. Source: the protocol guides.
 pub const WEBSOCKET_MESSAGE_MAX: usize = 131_076;
 
+/// Bytes of the head of one of our WebSocket frames. Source: RFC 6455, 5.2: two, a long length, a mask.
+pub const WEBSOCKET_HEAD_MAX: usize = 2 + 8 + 4;
+
 /// Bytes of the payload of one tunnel message. Source: the protocol guides (63 KiB).
 pub const PAYLOAD_MAX: usize = 64_512;
 
@@ -292,18 +295,26 @@ pub const SHARE_BLOCKS: usize = 16;
 /// for no longer than that before the next connection has its turn.
 pub const UPWARD_READ: usize = 16 * 1024;
 
-/// Bytes the WebSocket gathers before it writes them to TLS without being asked.
-pub const LINK_WRITE_BUFFER: usize = 32 * 1024;
+/// The same while the link takes everything at once, so that nobody waits for it: a whole payload, for fewer system
+/// calls.
+pub const UPWARD_BULK: usize = PAYLOAD_MAX;
 
-/// Bytes the WebSocket may hold for writing: the buffer, one more message, and pongs. The library answers
-/// pings without asking for room, so there is more of it than a sane service could fill.
-pub const LINK_WRITE_BUFFER_MAX: usize = 128 * 1024;
+/// Messages in a row that the link has to take at once for that. A link that is slower than the controller shows it by
+/// the second or third.
+pub const LINK_FLOWS: u32 = 8;
+
+/// Bytes of messages that are gathered for one record of TLS. A message with more goes by itself, without being copied.
+pub const LINK_GATHER: usize = 4 * 1024;
+
+/// Bytes that may wait for TLS: what was gathered, one message of it beyond, the rest of a longest one, and what the
+/// protocol adds: two control frames and heads.
+pub const LINK_WAITING_MAX: usize = 2 * LINK_GATHER + FRAME_MAX + 1024;
 
 /// Bytes of plaintext that TLS may hold for sending.
 pub const TLS_BUFFER: usize = 64 * 1024;
 
-/// Bytes the WebSocket asks TLS for at a time. It clears that much before each read, so a larger
-/// one costs time on every small message.
+/// Bytes of the buffer for messages of the service while they are small. A larger one is given back when the link
+/// rests.
 pub const LINK_READ_BUFFER: usize = 8 * 1024;
 
 /// Bytes taken at a time of what the service sends behind our close. Nobody looks at them.
@@ -494,14 +505,15 @@ pub const TURNS_MAX: u32 = 32;
 
 // ---- what it comes to -----------------------------------------------------------------------
 
-/// Bytes one tunnel can hold: a WebSocket message in the read buffer, one in fragments and one being handed
+/// Bytes one tunnel can hold: a WebSocket message that comes, what its buffer grew from and one being handed
 /// out, what lost links left behind, a frame cut across messages, the write buffers, TLS both ways and once more to
-/// a proxy that is reached by TLS, one upward read.
+/// a proxy that is reached by TLS, one upward read with room for its heads.
 pub const TUNNEL_BUFFERS: usize = (3 + OVERFLOWS_MAX) * WEBSOCKET_MESSAGE_MAX
     + FRAME_MAX
-    + LINK_WRITE_BUFFER_MAX
+    + LINK_WAITING_MAX
     + 2 * 3 * TLS_BUFFER
-    + UPWARD_READ
+    + UPWARD_BULK
+    + 1024
     + LINK_READ_BUFFER;
 
 /// Bytes the connection to the broker can hold: one packet and the copy of its token, one to send, what is passed
@@ -527,8 +539,8 @@ pub const HEAP_MAX: usize = 13 * 512 * 1024;
 const _: () = {
     assert!(PAYLOAD_MAX < FRAME_MAX);
     assert!(FRAME_MAX <= WEBSOCKET_MESSAGE_MAX);
-    assert!(UPWARD_READ <= PAYLOAD_MAX);
-    assert!(LINK_WRITE_BUFFER + 2 * UPWARD_READ <= LINK_WRITE_BUFFER_MAX);
+    assert!(UPWARD_READ <= UPWARD_BULK && UPWARD_BULK <= PAYLOAD_MAX);
+    assert!(LINK_GATHER <= UPWARD_READ);
     assert!(SHARE_BLOCKS < POOL_BLOCKS);
     assert!(HOST_NAME_MAX + ":65535".len() <= AUDIT_TEXT_MAX);
     assert!("audit ".len() + AUDIT_LINE_MAX <= LOG_MESSAGE_MAX);

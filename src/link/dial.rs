@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::reply::Reply;
 use super::tls;
 use super::way::{ReachError, Reached, Way};
-use super::websocket::{Link, config};
+use super::websocket::Link;
 use crate::config::{ClientToken, Endpoint};
 use crate::limits::DIAL_LIMIT;
 use crate::protocol::handshake::{PATH, Refusal, headers};
@@ -135,7 +136,7 @@ pub async fn dial(
         stage.set(Stage::WebSocket);
         let upgraded = upgrade(stream, endpoint, access_token, client_token).await?;
         Ok(Dialled {
-            link: Link::new(upgraded.socket),
+            link: Link::new(upgraded.stream),
             version: upgraded.version,
             channel_id: upgraded.channel_id,
             address: peer,
@@ -148,10 +149,10 @@ pub async fn dial(
         .unwrap_or_else(|_| Err(DialError::Timeout(stage.get())))
 }
 
-/// A WebSocket whose handshake is done, and what the service told in it.
+/// A stream on which the handshake of the WebSocket is done, and what the service told in it.
 pub struct Upgraded<S> {
-    /// The WebSocket.
-    pub socket: WebSocketStream<S>,
+    /// The stream, with what came behind the reply.
+    pub stream: S,
     /// The version the service chose.
     pub version: Version,
     /// `channel-id`, which AWS support asks for.
@@ -162,18 +163,18 @@ pub struct Upgraded<S> {
 ///
 /// # Errors
 /// The service refused it, or what came is no answer to it.
-pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn upgrade<S: AsyncBufRead + AsyncWrite + Unpin>(
     stream: S,
     endpoint: &Endpoint,
     access_token: &Secret,
     client_token: &ClientToken,
 ) -> Result<Upgraded<S>, DialError> {
     let request = request(endpoint, access_token, client_token);
-    let (socket, reply) = client_async_with_config(request, stream, Some(config()))
+    let (socket, reply) = client_async(request, Reply::new(stream))
         .await
         .map_err(refused)?;
     Ok(Upgraded {
-        socket,
+        stream: socket.into_inner().into_inner(),
         version: chosen(&reply)?,
         channel_id: shown(reply.headers(), "channel-id"),
     })

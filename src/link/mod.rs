@@ -2,12 +2,17 @@
 //!
 //! Is responsible for: the way out ([`way`]), with the first address that answers ([`reach`]) and through the owner's
 //! HTTP proxy ([`proxy`]); reaching the service ([`dial`]) with a verified certificate ([`tls`]); carrying WebSocket
-//! messages both ways with bounded buffers ([`websocket`]); and saying what became of the way of a lost connection
+//! messages both ways with bounded buffers ([`websocket`], cut by [`inflow`] and made by [`outflow`]); and saying what became of the way of a lost connection
 //! ([`route`]). Knows nothing of the tunnel's streams.
 
 pub mod dial;
+mod head;
+mod inflow;
+mod mask;
+mod outflow;
 pub mod proxy;
 pub mod reach;
+mod reply;
 pub mod route;
 pub mod stream;
 pub mod tls;

@@ -134,21 +134,19 @@ impl Address {
         frame.freeze()
     }
 
-    /// Makes a DATA frame, with its length prefix, around a payload that stands in `buffer` behind
-    /// [`DATA_HEAD_MAX`] bytes of room, and takes it out of the buffer. Nothing is moved or copied: the
-    /// head is written right before the payload, and what is left of the room is dropped.
+    /// Makes a DATA frame, with its length prefix, around the payload that stands in `buffer` from `payload` on,
+    /// behind at least [`DATA_HEAD_MAX`] bytes of room. Nothing is moved or copied: the head is written right before
+    /// the payload. Tells where the frame begins; it ends with the buffer.
     ///
     /// # Panics
-    /// If `buffer` is shorter than the room: a bug of the caller.
-    pub fn enclose(&self, buffer: &mut BytesMut) -> Bytes {
-        let payload = buffer.len() - DATA_HEAD_MAX;
+    /// If there is less room: a bug of the caller.
+    pub fn enclose(&self, buffer: &mut BytesMut, payload: usize) -> usize {
+        let length = buffer.len() - payload;
         self.put_tail(buffer);
-        let message = Head::of(self.stream, payload, buffer.len() - DATA_HEAD_MAX);
-        let start = DATA_HEAD_MAX - message.len;
-        buffer[start..DATA_HEAD_MAX].copy_from_slice(&message.bytes[..message.len]);
-        let mut frame = buffer.split();
-        bytes::Buf::advance(&mut frame, start);
-        frame.freeze()
+        let head = Head::of(self.stream, length, buffer.len() - payload);
+        let start = payload - head.len;
+        buffer[start..payload].copy_from_slice(&head.bytes[..head.len]);
+        start
     }
 
     fn put_tail(&self, buffer: &mut BytesMut) {
@@ -232,14 +230,15 @@ mod tests {
                 buffer.put_bytes(0, DATA_HEAD_MAX);
                 buffer.put_slice(&payload);
                 let before = buffer[DATA_HEAD_MAX..].as_ptr();
-                let frame = address.enclose(&mut buffer);
+                let start = address.enclose(&mut buffer, DATA_HEAD_MAX);
+                let frame = &buffer[start..];
                 let at = frame.len() - size - tail_len(&address);
                 assert_eq!(
                     frame[at..].as_ptr(),
                     before,
                     "the payload stayed where it was"
                 );
-                let message = decode(&frame);
+                let message = decode(frame);
                 assert_eq!(message.kind, Kind::Data as i32);
                 assert_eq!(message.stream_id, stream);
                 assert_eq!(message.payload, payload);

@@ -11,6 +11,7 @@ pub mod desk;
 mod dialling;
 pub mod directory;
 mod down;
+mod readiness;
 mod relays;
 mod stop;
 mod up;
@@ -244,7 +245,7 @@ impl Tunnel {
         let (down, farewell) = Up::new(self, dialled.link, dialled.version).serve().await;
         match (down, farewell) {
             (Down::Stop(why), Some(farewell)) => {
-                self.say_farewell(farewell, why).await;
+                Box::pin(self.say_farewell(farewell, why)).await;
                 Down::Stop(why)
             }
             (down, Some(farewell)) => {

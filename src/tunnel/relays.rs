@@ -1,8 +1,9 @@
 //! The relays of one tunnel: the live ones by their slot, and those that only finish.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use super::readiness::Readiness;
 use crate::limits::{CONNECTIONS_MAX, FINISHING_MAX, OVERFLOWS_MAX};
 use crate::protocol::streams::Slot;
 use crate::relay::Relay;
@@ -14,8 +15,12 @@ const _: () = assert!(CONNECTIONS_MAX <= u64::BITS as usize);
 /// reconnects.
 pub(super) struct Relays {
     live: [Option<(Slot, Relay)>; CONNECTIONS_MAX],
-    /// A bit for each place of `live` that is taken: a turn of the loop looks at those alone.
+    /// A bit for each place of `live` that is taken.
     taken: u64,
+    /// Which of them have something to do: a turn of the loop looks at those alone.
+    readiness: Readiness,
+    /// No clock of a live one runs out before; it may be that none does then either.
+    due: Option<Instant>,
     finishing: Vec<Finishing>,
     /// Bytes that those threw away since the last look.
     thrown_away: usize,
@@ -29,6 +34,8 @@ impl Relays {
         Relays {
             live: [const { None }; CONNECTIONS_MAX],
             taken: 0,
+            readiness: Readiness::new(),
+            due: None,
             finishing: Vec::new(),
             thrown_away: 0,
             first: 0,
@@ -39,6 +46,7 @@ impl Relays {
     pub(super) fn insert(&mut self, slot: Slot, relay: Relay) {
         self.live[slot.index()] = Some((slot, relay));
         self.taken |= 1 << slot.index();
+        self.readiness.mark(slot.index());
     }
 
     /// The live relay of a slot.
@@ -56,11 +64,53 @@ impl Relays {
         self.live[slot.index()].take().map(|(_, relay)| relay)
     }
 
-    /// The live connections, beginning with another one each time.
-    pub(super) fn round(&mut self) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
+    /// From now on the live relays wake this task.
+    pub(super) fn listen(&self, cx: &Context<'_>) {
+        self.readiness.listen(cx);
+    }
+
+    /// What a live relay is to be polled with: it wakes the task, and leaves a mark that this one is it.
+    pub(super) fn waker(&mut self, slot: Slot) -> Waker {
+        self.readiness.waker(slot.index())
+    }
+
+    /// A live relay has something to do in the next round.
+    pub(super) fn mark(&self, slot: Slot) {
+        self.readiness.mark(slot.index());
+    }
+
+    /// The clock of a live relay runs out: the next round is to be one of all.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| now >= due)
+    }
+
+    /// A live relay is looked at; whatever marks it from now on is news.
+    pub(super) fn look_at(&self, slot: Slot) {
+        self.readiness.clear(slot.index());
+    }
+
+    /// A live relay was looked at: takes its clocks into account.
+    pub(super) fn looked_at(&mut self, slot: Slot) {
+        let deadline = self.get(slot).and_then(|relay| relay.next_deadline());
+        self.due = self.due.into_iter().chain(deadline).min();
+    }
+
+    /// All live relays were looked at.
+    pub(super) fn looked_at_all(&mut self) {
+        let relays = self.live.iter().flatten();
+        self.due = relays.filter_map(|(_, relay)| relay.next_deadline()).min();
+    }
+
+    /// The live connections that have something to do, or all of them, beginning with another one each time.
+    pub(super) fn round(&mut self, all: bool) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
         let mut slots = heapless::Vec::new();
         let first = self.first;
-        let mut left = self.taken.rotate_right(first);
+        let marks = if all {
+            u64::MAX
+        } else {
+            self.readiness.marks()
+        };
+        let mut left = (self.taken & marks).rotate_right(first);
         while left != 0 {
             let place = (left.trailing_zeros() + first) % u64::BITS;
             if slots.is_empty() {
@@ -125,13 +175,8 @@ impl Relays {
         self.finishing.iter().map(Finishing::next_deadline).min()
     }
 
-    /// When to ask again, if nothing else happens.
+    /// When to ask again, if nothing else happens; it may be sooner than it must be.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let places = (0..CONNECTIONS_MAX).filter(|place| self.taken & (1 << place) != 0);
-        places
-            .filter_map(|place| self.live[place].as_ref())
-            .filter_map(|(_, relay)| relay.next_deadline())
-            .chain(self.next_finishing())
-            .min()
+        self.due.into_iter().chain(self.next_finishing()).min()
     }
 }

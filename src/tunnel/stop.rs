@@ -81,14 +81,14 @@ async fn exchange(
 ) -> Result<(), Lost> {
     for frame in outbox {
         passing_over(link, Link::poll_ready).await?;
-        link.send(frame)?;
+        link.send(&frame)?;
     }
     passing_over(link, Link::poll_ready).await?;
     link.close(code)?;
     passing_over(link, Link::poll_flush).await?;
     match passing_over(link, |_, _| Poll::Pending).await {
         Ok(()) | Err(Lost::Closed(_)) => Ok(()),
-        Err(lost @ (Lost::Text | Lost::Broken(_))) => Err(lost),
+        Err(lost @ (Lost::Text | Lost::Fault(_) | Lost::Broken(_))) => Err(lost),
     }
 }
 

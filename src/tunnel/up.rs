@@ -18,7 +18,9 @@ use super::clock::Clock;
 use super::desk::Interrupt;
 use super::down::{Down, Farewell, reason};
 use crate::ledger::stream::{self, StreamEntry};
-use crate::limits::{OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_READ};
+use crate::limits::{
+    OUTBOX_FULL, OUTBOX_MAX, TURNS_MAX, UPWARD_BULK, UPWARD_READ, WEBSOCKET_HEAD_MAX,
+};
 use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
@@ -26,6 +28,9 @@ use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
 use crate::protocol::session::{Command, Ending, Session};
 use crate::protocol::streams::Slot;
 use crate::relay::{Event, Over, Relay};
+
+/// Bytes before a payload that is read: the heads of both protocols.
+const ROOM: usize = WEBSOCKET_HEAD_MAX + DATA_HEAD_MAX;
 
 /// One WebSocket's time.
 pub(super) struct Up<'a> {
@@ -40,11 +45,9 @@ pub(super) struct Up<'a> {
     ping_due: bool,
     /// The owner changed the routes, and not every connection was looked at since.
     routes_changed: bool,
-    /// A controller filled the last read of this turn: there is more, and it may go out together.
-    more: bool,
     /// Why the agent or the cell ends it, once one does.
     parting: Option<String>,
-    /// Where controllers are read to, behind room for the frame's head.
+    /// Where controllers are read to, behind room for the heads; their bytes go to TLS from here.
     buffer: BytesMut,
 }
 
@@ -75,7 +78,6 @@ impl<'a> Up<'a> {
             held: None,
             ping_due: false,
             routes_changed: false,
-            more: false,
             parting: None,
             buffer: BytesMut::new(),
         }
@@ -114,6 +116,7 @@ impl<'a> Up<'a> {
                 Err(down) => return Poll::Ready(down),
                 Ok(true) => {}
                 Ok(false) => {
+                    self.rest();
                     let deadline = self.next_deadline();
                     if self.tunnel.clock.poll_until(deadline, cx).is_pending() {
                         return Poll::Pending;
@@ -125,9 +128,17 @@ impl<'a> Up<'a> {
         Poll::Pending
     }
 
+    /// A tunnel that waits holds no more of a buffer than the next small message needs.
+    fn rest(&mut self) {
+        if self.buffer.capacity() > 2 * UPWARD_READ {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// One look at everything; tells whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Down> {
         let now = Clock::now();
+        self.tunnel.relays.listen(cx);
         let mut moved = self.take_orders(cx)?;
         moved |= self.receive(now, cx)?;
         moved |= self.serve_relays(now, cx)?;
@@ -136,11 +147,6 @@ impl<'a> Up<'a> {
         let free = self.tunnel.setup.pool.free();
         let _ = self.tunnel.poll_finishing(now, cx);
         moved |= self.tunnel.setup.pool.free() > free;
-        // In the middle of a bulk transfer the next turn flushes, or the WebSocket does when its buffer is full: one
-        // write for two reads. What is the last, and what is small, goes out at once.
-        if std::mem::take(&mut self.more) {
-            return Ok(true);
-        }
         // Pending only says that the link is slow; it wakes us.
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Down::Lost(lost));
@@ -209,8 +215,11 @@ impl<'a> Up<'a> {
         let Some(held) = &mut self.held else {
             return true;
         };
+        let waker = self.tunnel.relays.waker(held.slot);
+        // What it takes, and what it leaves, moves its clocks.
+        self.tunnel.relays.mark(held.slot);
         if let Some(relay) = self.tunnel.relays.get(held.slot) {
-            relay.deliver(&mut held.bytes, now, cx);
+            relay.deliver(&mut held.bytes, now, &mut Context::from_waker(&waker));
             if !held.bytes.is_empty() {
                 if self.tunnel.setup.pool.free() == 0 {
                     // The block that comes back may be another tunnel's.
@@ -301,33 +310,53 @@ impl<'a> Up<'a> {
     // ---- up: from the controllers to the service --------------------------------------------
 
     fn serve_relays(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+        let all = self.routes_changed || self.tunnel.relays.is_due(now);
         let mut moved = false;
-        for slot in self.tunnel.relays.round() {
+        for slot in self.tunnel.relays.round(all) {
             if self.outbox.len() >= OUTBOX_FULL {
+                // The others keep their marks, and what they are due for stays due.
                 return Ok(moved);
             }
             if self.routes_changed && self.end_without_route(slot, now, cx) {
                 moved = true;
                 continue;
             }
-            let Some(relay) = self.tunnel.relays.get(slot) else {
-                continue;
-            };
-            let taken = relay.entry().tally.down();
-            let event = relay.poll(now, cx);
-            // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
-            if relay.entry().tally.down() != taken {
-                self.tunnel.setup.pulse.progress();
-                moved = true;
-            }
-            if let Some(event) = event {
-                self.handle_event(slot, event, now, cx);
-                moved = true;
-            }
-            moved |= self.read_relay(slot, now, cx)?;
+            let waker = self.tunnel.relays.waker(slot);
+            moved |= self.serve_relay(slot, now, &mut Context::from_waker(&waker), cx)?;
+            self.tunnel.relays.looked_at(slot);
+        }
+        if all {
+            self.tunnel.relays.looked_at_all();
         }
         self.routes_changed = false;
         Ok(moved)
+    }
+
+    /// One look at a connection, which is woken by `own`.
+    fn serve_relay(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        own: &mut Context<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Down> {
+        self.tunnel.relays.look_at(slot);
+        let Some(relay) = self.tunnel.relays.get(slot) else {
+            return Ok(false);
+        };
+        let mut moved = false;
+        let taken = relay.entry().tally.down();
+        let event = relay.poll(now, own);
+        // Room in a ring may be what the held bytes wait for; nothing else would bring them again.
+        if relay.entry().tally.down() != taken {
+            self.tunnel.setup.pulse.progress();
+            moved = true;
+        }
+        if let Some(event) = event {
+            self.handle_event(slot, event, now, cx);
+            moved = true;
+        }
+        Ok(moved | self.read_relay(slot, now, own, cx)?)
     }
 
     fn end_without_route(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> bool {
@@ -342,39 +371,51 @@ impl<'a> Up<'a> {
         true
     }
 
-    fn read_relay(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> Result<bool, Down> {
+    fn read_relay(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        own: &mut Context<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Down> {
         // Answers go first: a reset must not be overtaken by the bytes of a later connection.
         if !self.outbox.is_empty() {
             self.send_answers(cx)?;
         }
         if !self.outbox.is_empty() || !self.is_ready(cx)? {
+            // The link wakes the task when it takes a message again.
+            self.tunnel.relays.mark(slot);
             return Ok(false);
         }
         let Some(relay) = self.tunnel.relays.get(slot) else {
             return Ok(false);
         };
-        self.buffer
-            .reserve(DATA_HEAD_MAX + UPWARD_READ + DATA_TAIL_MAX);
-        self.buffer.put_bytes(0, DATA_HEAD_MAX);
-        let read = relay.poll_read(&mut self.buffer, UPWARD_READ, now, cx);
-        match (read, self.session.address(slot)) {
-            (Poll::Ready(Ok(count)), Some(address)) => {
+        let limit = if self.link.flows() {
+            UPWARD_BULK
+        } else {
+            UPWARD_READ
+        };
+        self.buffer.reserve(ROOM + limit + DATA_TAIL_MAX);
+        self.buffer.put_bytes(0, ROOM);
+        let read = relay.poll_read(&mut self.buffer, limit, now, own);
+        let moved = match (read, self.session.address(slot)) {
+            (Poll::Ready(Ok(_)), Some(address)) => {
                 self.tunnel.setup.pulse.progress();
-                self.more |= count == UPWARD_READ;
-                let frame = address.enclose(&mut self.buffer);
-                self.link.send(frame).map_err(Down::Lost)?;
-                Ok(true)
+                let start = address.enclose(&mut self.buffer, ROOM);
+                let sent = self.link.send_from(&mut self.buffer, start, cx);
+                sent.map_err(Down::Lost)?;
+                // There may be more.
+                self.tunnel.relays.mark(slot);
+                true
             }
             (Poll::Ready(Err(over)), _) => {
-                self.buffer.clear();
                 self.handle_event(slot, Event::Over(over), now, cx);
-                Ok(true)
+                true
             }
-            (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => {
-                self.buffer.clear();
-                Ok(false)
-            }
-        }
+            (Poll::Pending, _) | (Poll::Ready(Ok(_)), None) => false,
+        };
+        self.buffer.clear();
+        Ok(moved)
     }
 
     fn handle_event(&mut self, slot: Slot, event: Event, now: Instant, cx: &mut Context<'_>) {
@@ -426,7 +467,7 @@ impl<'a> Up<'a> {
         let mut moved = false;
         while !self.outbox.is_empty() && self.is_ready(cx)? {
             if let Some(frame) = self.outbox.pop_front() {
-                self.link.send(frame).map_err(Down::Lost)?;
+                self.link.send(&frame).map_err(Down::Lost)?;
                 moved = true;
             }
         }

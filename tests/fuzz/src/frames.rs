@@ -102,7 +102,8 @@ fn enclosed(address: &Address, payload: &[u8]) {
     let mut buffer = BytesMut::with_capacity(room);
     buffer.put_bytes(0, DATA_HEAD_MAX);
     buffer.put_slice(payload);
-    let frame = address.enclose(&mut buffer);
+    let start = address.enclose(&mut buffer, DATA_HEAD_MAX);
+    let frame = buffer.split_off(start).freeze();
     assert_eq!(naive(&frame).len(), 1);
     let message = Message::decode(frame.slice(FRAME_PREFIX..)).expect("our own message parses");
     assert_eq!(message.kind, Kind::Data as i32);

@@ -11,10 +11,10 @@ use cellgate::config::{ClientToken, Config, Endpoint, Proxy, Start};
 use cellgate::limits::{LINK_READ_BUFFER, PROXY_HEAD_MAX, WEBSOCKET_MESSAGE_MAX};
 use cellgate::link::dial::{DialError, Upgraded, upgrade};
 use cellgate::link::proxy;
+use cellgate::link::websocket::{Link, Received};
 use cellgate::protocol::handshake::Verdict;
 use cellgate::secret::Secret;
-use futures_util::Stream as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::heap::peak_of;
@@ -67,7 +67,7 @@ fn service(reply: &[u8], piece: usize) {
     let access_token = Secret::new(TOKEN.to_owned());
     let client_token =
         ClientToken::restore("0123456789abcdef0123456789abcdef").expect("well formed");
-    let peer = Peer::new(reply, piece);
+    let peer = BufReader::new(Peer::new(reply, piece));
     let (upgraded, peak) = peak_of(|| now(upgrade(peer, &endpoint, &access_token, &client_token)));
     assert!(peak <= REPLY_MAX, "a reply took {peak} bytes");
     match upgraded {
@@ -90,17 +90,18 @@ fn service(reply: &[u8], piece: usize) {
     }
 }
 
-fn messages(upgraded: Upgraded<Peer<'_>>) {
+fn messages(upgraded: Upgraded<BufReader<Peer<'_>>>) {
     let Upgraded {
-        mut socket,
-        channel_id,
-        ..
+        stream, channel_id, ..
     } = upgraded;
     assert!(channel_id.is_none_or(|id| id.chars().count() <= 128));
+    let mut link = Link::new(stream);
     let (longest, peak) = peak_of(|| {
         let mut longest = 0;
-        while let Some(Ok(message)) = now(poll_fn(|cx| Pin::new(&mut socket).poll_next(cx))) {
-            longest = longest.max(message.len());
+        while let Ok(received) = now(poll_fn(|cx| link.poll_receive(cx))) {
+            if let Received::Bytes(message) = received {
+                longest = longest.max(message.len());
+            }
         }
         longest
     });
