@@ -63,6 +63,8 @@ pub(super) async fn work(scene: &Scene, mut dice: Dice) {
 
 /// One fault by its name; whatever does not come back is wrong.
 pub(super) async fn fault_of(scene: &Scene, name: &'static str, dice: &mut Dice) {
+    // A link that is not there cannot be cut, and an agent that is just started has none.
+    let _turn = scene.turn.lock().await;
     let slot = dice.one_of(&scene.slots);
     let done = match name {
         "link reset" => {
@@ -274,7 +276,11 @@ async fn restart(scene: &Scene, signal: Signal) -> io::Result<()> {
 
 /// The routes are read again, and are the same.
 async fn reload(scene: &Scene) -> io::Result<()> {
-    scene.agent.lock().await.signal(Signal::SIGHUP)?;
-    sleep(Duration::from_millis(300)).await;
+    let agent = scene.agent.lock().await;
+    let mark = agent.mark();
+    agent.signal(Signal::SIGHUP)?;
+    let read = |line: &str| line.contains("routes read again");
+    let again = agent.wait_line_after(mark, read, BACK).await;
+    again.map_err(io::Error::other)?;
     Ok(())
 }

@@ -42,7 +42,7 @@ use crate::service::Protocol;
 const ENGINEERS: u64 = 4;
 
 /// Of a minute; the rest of it is rest.
-const LOADED: Duration = Duration::from_secs(50);
+const LOADED: Duration = Duration::from_secs(48);
 
 /// Everything that is under way must have come to its end by then: a dead link and the longest stream.
 const REST: Duration = Duration::from_secs(170);

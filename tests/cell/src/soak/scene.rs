@@ -16,6 +16,7 @@ use super::peer::Peer;
 use super::verdict::Verdict;
 use crate::agent::{Agent, Configuration, Gateway};
 use crate::broker::{Broker, Event as Told};
+use crate::certs::DeviceFiles;
 use crate::controller::{Controller, ControllerOptions, Jam};
 use crate::journal::Mark;
 use crate::notification::payload;
@@ -55,6 +56,8 @@ pub(super) struct Scene {
     pub(super) book: Book,
     pub(super) cuts: Cuts,
     pub(super) verdict: Verdict,
+    /// Of the faults between the gateway and the world.
+    pub(super) turn: AsyncMutex<()>,
     load: watch::Sender<bool>,
     busy: Arc<AtomicUsize>,
 }
@@ -89,6 +92,7 @@ impl Scene {
             controllers.push(Controller::start(options).await?);
         }
         let gateway = Gateway::new(std::path::absolute(binary)?, &service)?;
+        let device = beside_configuration(&device, &gateway)?;
         let gateway = gateway.configure(|file| {
             let file = file
                 .top("default = \"line6\"")
@@ -126,6 +130,7 @@ impl Scene {
             book,
             cuts: Cuts::default(),
             verdict: verdict.clone(),
+            turn: AsyncMutex::default(),
             load: watch::Sender::default(),
             busy: Arc::default(),
         })
@@ -207,6 +212,21 @@ impl Slot {
     fn open(&self) -> MutexGuard<'_, (Tunnel, Source)> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files of the device where the agent may read them again at SIGHUP, when Landlock holds it.
+fn beside_configuration(device: &DeviceFiles, gateway: &Gateway) -> io::Result<DeviceFiles> {
+    let copy = |from: &Path| {
+        let name = from.file_name().unwrap_or_default();
+        let to = gateway.folder().join(format!("device-{}", name.display()));
+        std::fs::copy(from, &to).map(|_| to)
+    };
+    Ok(DeviceFiles {
+        thing: device.thing.clone(),
+        ca: copy(&device.ca)?,
+        certificate: copy(&device.certificate)?,
+        key: copy(&device.key)?,
+    })
 }
 
 /// A tunnel that the agent has heard of, and its source.
