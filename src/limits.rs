@@ -595,7 +595,7 @@ const _: () = {
     assert!(ACCESS_TOKEN_MAX + 1024 <= REQUEST_MAX);
     assert!(ACCESS_TOKEN_MAX + DECLARED_MAX * (SERVICE_ID_MAX + 3) + 256 <= NOTIFICATION_MAX);
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
-    assert!(MEMORY_BUDGET as usize + KERNEL_MAX <= MEMORY_MAX);
+    assert!(MEMORY_BUDGET + KERNEL_MAX as u64 <= MEMORY_MAX as u64);
     // A tunnel's connections may all live while as many of it still finish.
     assert!(WIDE_MAX < SEATS_MAX && CONNECTIONS_MAX + FINISHING_MAX <= SEATS_MAX);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);
