@@ -1,10 +1,10 @@
 //! The TCP options that link and relay both need, and what the kernel tells of a connection.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, sendmsg, setsockopt, sockopt};
 use nix::{libc, setsockopt_impl, sockopt_impl};
 
 use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
@@ -44,6 +44,28 @@ pub fn tune(socket: &impl AsFd, user_timeout: Option<Duration>) -> io::Result<()
 pub fn bound_received(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     setsockopt(socket, sockopt::RcvBuf, &bytes)?;
     Ok(())
+}
+
+/// Fixes how many bytes the kernel holds for the peer, sent and unsent; it doubles the number for its own overhead, and
+/// looks at it when it begins a segment, so that up to one write more is taken: see [`send_record`].
+///
+/// # Errors
+/// What the kernel says.
+pub fn bound_sent(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    setsockopt(socket, sockopt::SndBuf, &bytes)?;
+    Ok(())
+}
+
+/// Gives the kernel bytes for the peer, as one record (`MSG_EOR`): what is written next goes into a segment of its own in
+/// the kernel, so that it looks at its bounds first. Without that a segment grows by write after write, to half of the
+/// peer's window, and no bound is looked at. Tells how many bytes it took.
+///
+/// # Errors
+/// What the kernel says.
+pub fn send_record(socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_EOR | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let socket = socket.as_fd().as_raw_fd();
+    Ok(sendmsg::<()>(socket, slices, &[], flags, None)?)
 }
 
 /// Limits the size of segments, before the connection is made.

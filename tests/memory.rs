@@ -133,8 +133,9 @@ async fn everything_full_stays_within_the_bound() {
             .all(|record| record.ended.is_none())
     );
     silent.resume();
+    // More than the agent and the kernels hold for one.
     let taken =
-        |records: &[cell::target::Record]| records.iter().all(|record| record.received > 200_000);
+        |records: &[cell::target::Record]| records.iter().all(|record| record.received > 150_000);
     silent
         .wait(taken, LIMIT)
         .await

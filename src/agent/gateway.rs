@@ -28,6 +28,7 @@ use crate::link::way::Way;
 use crate::notify::board::Board;
 use crate::relay::gate::Gates;
 use crate::relay::pool::Pool;
+use crate::relay::seat::Seats;
 use crate::secret::Secret;
 use crate::supervise::heartbeat::{Heartbeat, Pulse};
 use crate::supervise::restarts::Restarts;
@@ -46,6 +47,7 @@ pub(super) struct Gateway {
     tls: Arc<ClientConfig>,
     pub(super) way: Rc<Way>,
     pool: Rc<Pool>,
+    seats: Rc<Seats>,
     gates: Rc<Gates>,
     pub(super) ledger: Rc<Ledger>,
     /// What the cell says.
@@ -88,6 +90,7 @@ impl Gateway {
             board: None,
             panel: None,
             pool,
+            seats: Seats::new(),
             gates: Rc::default(),
             ledger: Ledger::new(audit),
             verdict: Verdict::On("not looked yet".to_owned()),
@@ -210,6 +213,7 @@ impl Gateway {
             directory: Directory::new(self.config.routes.clone(), Rc::clone(&self.gates)),
             connections: self.config.places.connections,
             pool: Rc::clone(&self.pool),
+            seats: Rc::clone(&self.seats),
             desk: Rc::clone(&place.desk),
             pulse: pulse.clone(),
         });

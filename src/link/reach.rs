@@ -13,7 +13,9 @@ use std::task::Poll;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Timeout, timeout};
 
-use crate::limits::{ADDRESSES_MAX, ATTEMPT_DELAY, DIAL_ATTEMPT, LINK_UNSENT, PONG_LIMIT};
+use crate::limits::{
+    ADDRESSES_MAX, ATTEMPT_DELAY, DIAL_ATTEMPT, LINK_RECEIVED, LINK_SENT, LINK_UNSENT, PONG_LIMIT,
+};
 use crate::socket;
 
 /// What every address said when none of them worked.
@@ -35,7 +37,9 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket::tune(&socket, Some(PONG_LIMIT))?;
+    socket::bound_sent(&socket, LINK_SENT)?;
     socket::bound_unsent(&socket, LINK_UNSENT)?;
+    socket::bound_received(&socket, LINK_RECEIVED)?;
     socket.connect(address).await
 }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::gate::{Admission, Gate, Passage};
+use super::gate::{Admission, Gate};
+use super::seat::{Seat, Seats};
+use super::wire::Wire;
 use crate::config::{Host, Route, Source, Target};
 use crate::limits::{
-    CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_RECEIVED, CONTROLLER_SEGMENT, CONTROLLER_UNSENT,
-    REFUSED_LIMIT, USER_TIMEOUT_MARGIN, USER_TIMEOUT_MAX,
+    CONNECT_ATTEMPT, CONNECT_LIMIT, CONTROLLER_SEGMENT, REFUSED_LIMIT, SEATS_MAX,
+    USER_TIMEOUT_MARGIN, USER_TIMEOUT_MAX,
 };
 use crate::resolve::{self, ResolveError};
 use crate::socket;
@@ -28,6 +30,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub enum ConnectError {
     /// The predecessor on an exclusive route did not end in time.
     Busy,
+    /// No seat became free in time.
+    Full,
     /// The name has no address.
     Resolve(ResolveError),
     /// Nobody answered.
@@ -42,6 +46,10 @@ impl fmt::Display for ConnectError {
             ConnectError::Busy => write!(
                 f,
                 "the connection before still writes out its last bytes, and the route's limit of connections allows no other"
+            ),
+            ConnectError::Full => write!(
+                f,
+                "the gateway has all the {SEATS_MAX} connections to controllers that it may have; those that still write out their last bytes count too"
             ),
             ConnectError::Resolve(error) => write!(f, "its name {error}; or use an address"),
             ConnectError::Timeout => write!(
@@ -67,7 +75,8 @@ impl fmt::Display for ConnectError {
 pub async fn connect(
     route: Arc<Route>,
     gate: Rc<Gate>,
-) -> Result<(TcpStream, Passage), ConnectError> {
+    seats: Rc<Seats>,
+) -> Result<Wire, ConnectError> {
     let start = Instant::now();
     let passage = timeout_at(
         start + CONNECT_LIMIT,
@@ -75,18 +84,22 @@ pub async fn connect(
     )
     .await
     .map_err(|_| ConnectError::Busy)?;
+    let seat = timeout_at(start + CONNECT_LIMIT, poll_fn(|cx| seats.poll_take(cx)))
+        .await
+        .map_err(|_| ConnectError::Full)?;
     let mut wait = FIRST_WAIT;
     loop {
-        let error = match timeout_at(start + CONNECT_LIMIT, attempt(&route)).await {
+        let error = match timeout_at(start + CONNECT_LIMIT, attempt(&route, &seat)).await {
             Err(_) => return Err(ConnectError::Timeout),
-            Ok(Ok(stream)) => return Ok((stream, passage)),
+            Ok(Ok(stream)) => return Ok(Wire::new(stream, seat, passage)),
             Ok(Err(error)) => error,
         };
         let limit = match error {
             ConnectError::Timeout => CONNECT_LIMIT,
-            ConnectError::Busy | ConnectError::Resolve(_) | ConnectError::Failed(_) => {
-                REFUSED_LIMIT
-            }
+            ConnectError::Busy
+            | ConnectError::Full
+            | ConnectError::Resolve(_)
+            | ConnectError::Failed(_) => REFUSED_LIMIT,
         };
         if start.elapsed() + wait >= limit {
             return Err(error);
@@ -96,10 +109,10 @@ pub async fn connect(
     }
 }
 
-async fn attempt(route: &Route) -> Result<TcpStream, ConnectError> {
+async fn attempt(route: &Route, seat: &Seat) -> Result<TcpStream, ConnectError> {
     let mut last = ConnectError::Timeout;
     for address in addresses(&route.target).await? {
-        last = match timeout(CONNECT_ATTEMPT, connect_to(route, address)).await {
+        last = match timeout(CONNECT_ATTEMPT, connect_to(route, seat, address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => ConnectError::Failed(error),
             Err(_) => ConnectError::Timeout,
@@ -108,7 +121,7 @@ async fn attempt(route: &Route) -> Result<TcpStream, ConnectError> {
     Err(last)
 }
 
-async fn connect_to(route: &Route, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_to(route: &Route, seat: &Seat, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -118,8 +131,7 @@ async fn connect_to(route: &Route, address: SocketAddr) -> io::Result<TcpStream>
         &socket,
         user_timeout.filter(|time| *time <= USER_TIMEOUT_MAX),
     )?;
-    socket::bound_received(&socket, CONTROLLER_RECEIVED)?;
-    socket::bound_unsent(&socket, CONTROLLER_UNSENT)?;
+    seat.bound(&socket)?;
     socket::bound_segments(&socket, CONTROLLER_SEGMENT)?;
     match &route.source {
         None => {}

@@ -93,9 +93,7 @@ impl Finishing {
         if let State::Connecting(way) = &mut self.relay.state {
             match way.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok((stream, passage))) => {
-                    self.relay.handle_connected(stream, passage, now);
-                }
+                Poll::Ready(Ok(wire)) => self.relay.handle_connected(wire, now),
                 Poll::Ready(Err(error)) => {
                     self.give_up(&error.to_string());
                     return Poll::Ready(());
@@ -143,10 +141,10 @@ impl Finishing {
     }
 
     fn send_fin(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let State::Open(socket) = &mut self.relay.state else {
+        let State::Open(wire) = &mut self.relay.state else {
             return Poll::Ready(());
         };
-        match Pin::new(&mut socket.stream).poll_shutdown(cx) {
+        match Pin::new(&mut wire.stream).poll_shutdown(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => {
                 debug!("{}: FIN: {error}", self.relay.label);
@@ -165,10 +163,10 @@ impl Finishing {
     /// Asks the kernel whether the controller has everything. Only then its time to close begins: an exclusive
     /// robot must not get its next connection while the kernel still delivers the bytes of this one.
     fn look(&mut self, now: Instant) -> Option<Over> {
-        let State::Open(socket) = &self.relay.state else {
+        let State::Open(wire) = &self.relay.state else {
             return None;
         };
-        let stalled = match socket::acknowledged(&socket.stream, self.relay.stall.written()) {
+        let stalled = match socket::acknowledged(&wire.stream, self.relay.stall.written()) {
             Ok(counted) => self.relay.stall.handle_acknowledged(counted, now),
             Err(error) => return Some(Over::Broken(error)),
         };
@@ -195,12 +193,12 @@ impl Finishing {
     /// Ready when the controller sent its FIN, or the connection broke. Reads once: one that sends without end must leave
     /// the others that finish their turn, and what the runtime lets a task do at once is for all of them.
     fn throw_away(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let State::Open(socket) = &mut self.relay.state else {
+        let State::Open(wire) = &mut self.relay.state else {
             return Poll::Pending;
         };
         let mut scratch = [0; SCRATCH];
         let mut buffer = ReadBuf::new(&mut scratch);
-        match Pin::new(&mut socket.stream).poll_read(cx, &mut buffer) {
+        match Pin::new(&mut wire.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 self.thrown_away += buffer.filled().len();

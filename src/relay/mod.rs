@@ -1,7 +1,8 @@
 //! One TCP connection to a controller.
 //!
 //! Is responsible for: reaching the target ([`mod@connect`]) within its gate ([`gate`]), writing what comes
-//! straight into the socket and keeping only what the socket refuses ([`ring`], in blocks of one [`pool`]),
+//! straight into the socket ([`wire`]), of which the kernel holds no more than its [`seat`] allows, and keeping only
+//! what the socket refuses ([`ring`], in blocks of one [`pool`]),
 //! the route's [`pace`], noticing a controller that stands still ([`stall`]), and an orderly end: what is
 //! queued is written out, then FIN. Knows nothing of tunnels, but for a label in the log.
 //!
@@ -15,7 +16,9 @@ pub mod gate;
 pub mod pace;
 pub mod pool;
 pub mod ring;
+pub mod seat;
 pub mod stall;
+pub mod wire;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,41 +31,36 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use log::{info, warn};
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 
 use self::connect::{ConnectError, connect};
 pub use self::event::{Event, Over};
 use self::finishing::Finishing;
-use self::gate::{Admission, Passage};
+use self::gate::Admission;
 use self::pace::Pace;
 use self::pool::Pool;
 use self::ring::Ring;
+use self::seat::Seats;
 use self::stall::Stall;
+use self::wire::Wire;
 use crate::config::Route;
 use crate::ledger::stream::StreamEntry;
 use crate::limits::LINGER_LIMIT;
 use crate::socket;
 
 /// The way to a controller that is not there yet.
-type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Passage), ConnectError>>>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Wire, ConnectError>>>>;
 
 /// Where the connection stands.
 enum State {
     /// The target is being reached; what comes for it waits in the ring.
     Connecting(Connecting),
     /// Bytes go both ways.
-    Open(Socket),
+    Open(Wire),
     /// The controller takes nothing more, but what it sent before is still read, until the time given.
-    Deaf(Socket, io::Error, Instant),
+    Deaf(Wire, io::Error, Instant),
     /// The socket is closed.
     Gone,
-}
-
-/// A connected socket, and its place at the gate.
-struct Socket {
-    stream: TcpStream,
-    _passage: Passage,
 }
 
 /// One connection to a controller, from STREAM_START or CONNECTION_START to its end for the source.
@@ -91,9 +89,10 @@ impl Relay {
         admission: Admission,
         entry: Rc<StreamEntry>,
         pool: Rc<Pool>,
+        seats: Rc<Seats>,
         now: Instant,
     ) -> Relay {
-        let way = connect(Arc::clone(&route), Rc::clone(admission.gate()));
+        let way = connect(Arc::clone(&route), Rc::clone(admission.gate()), seats);
         Relay {
             label,
             state: State::Connecting(Box::pin(way)),
@@ -129,7 +128,8 @@ impl Relay {
         self.entry.tally.touch(now);
         if self.ring.is_empty() {
             while !bytes.is_empty() {
-                match self.poll_write(&[io::IoSlice::new(bytes)], now, cx) {
+                let piece = bytes.len().min(self.piece());
+                match self.poll_write(&[io::IoSlice::new(&bytes[..piece])], now, cx) {
                     Poll::Ready(count) if count > 0 => bytes.advance(count),
                     Poll::Ready(_) | Poll::Pending => break,
                 }
@@ -183,8 +183,8 @@ impl Relay {
         match &mut self.state {
             State::Connecting(way) => match way.as_mut().poll(cx) {
                 Poll::Pending => None,
-                Poll::Ready(Ok((stream, passage))) => {
-                    self.handle_connected(stream, passage, now);
+                Poll::Ready(Ok(wire)) => {
+                    self.handle_connected(wire, now);
                     self.poll_ring(now, cx);
                     Some(Event::Connected)
                 }
@@ -210,11 +210,11 @@ impl Relay {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Over>> {
-        let (State::Open(socket) | State::Deaf(socket, ..)) = &mut self.state else {
+        let (State::Open(wire) | State::Deaf(wire, ..)) = &mut self.state else {
             return Poll::Pending;
         };
         let mut limited = buffer.limit(limit);
-        match pin!(socket.stream.read_buf(&mut limited)).poll(cx) {
+        match pin!(wire.stream.read_buf(&mut limited)).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(0)) => Poll::Ready(Err(match self.state {
                 State::Deaf(..) => self.broken(),
@@ -282,28 +282,25 @@ impl Relay {
 
     /// Closes the socket with RST, so that a controller that stands still gets its terminal back at once.
     fn reset(&mut self) {
-        if let State::Open(socket) = &self.state
-            && let Err(error) = socket.stream.set_zero_linger()
+        if let State::Open(wire) = &self.state
+            && let Err(error) = wire.stream.set_zero_linger()
         {
             warn!("{}: cannot reset its socket: {error}", self.label);
         }
         self.state = State::Gone;
     }
 
-    fn handle_connected(&mut self, stream: TcpStream, passage: Passage, now: Instant) {
+    fn handle_connected(&mut self, wire: Wire, now: Instant) {
         info!(
             "{}: TCP connected after {:.1} ms",
             self.label,
             self.millis(now)
         );
         self.entry.connected();
-        let counted = socket::acknowledged(&stream, 0).unwrap_or_default();
+        let counted = socket::acknowledged(&wire.stream, 0).unwrap_or_default();
         self.stall = Stall::new(self.route.stall, counted, now);
         self.entry.tally.touch(now);
-        self.state = State::Open(Socket {
-            stream,
-            _passage: passage,
-        });
+        self.state = State::Open(wire);
     }
 
     /// Bytes that wait for the controller here; what the kernel holds for it is not counted.
@@ -339,7 +336,7 @@ impl Relay {
             // Taken out, so that the slices of the ring and the rest of the relay do not meet.
             let none = Ring::new(Rc::clone(self.ring.pool()));
             let mut ring = std::mem::replace(&mut self.ring, none);
-            let written = self.poll_write(&ring.slices(usize::MAX), now, cx);
+            let written = self.poll_write(&ring.slices(self.piece()), now, cx);
             match written {
                 Poll::Ready(count) if count > 0 => ring.advance(count),
                 Poll::Ready(_) | Poll::Pending => {
@@ -355,7 +352,15 @@ impl Relay {
         self.stall.set_waiting(self.waiting() > 0, now);
     }
 
-    /// Writes once, within the pace. Nothing written means that the pace does not let more through, or that
+    /// Bytes that one write may have.
+    fn piece(&self) -> usize {
+        match &self.state {
+            State::Open(wire) => wire.piece(),
+            State::Connecting(_) | State::Deaf(..) | State::Gone => usize::MAX,
+        }
+    }
+
+    /// Writes one piece, within the pace. Nothing written means that the pace does not let more through, or that
     /// the controller takes nothing any more.
     fn poll_write(
         &mut self,
@@ -363,18 +368,17 @@ impl Relay {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<usize> {
-        let State::Open(socket) = &mut self.state else {
+        let State::Open(wire) = &self.state else {
             return Poll::Pending;
         };
-        let stream = Pin::new(&mut socket.stream);
         let written = match &mut self.pace {
-            None => stream.poll_write_vectored(cx, slices),
+            None => wire.poll_write(slices, cx),
             Some(pace) => {
                 let allowed = pace.allowed(slices[0].len(), now);
                 if allowed == 0 {
                     return Poll::Ready(0);
                 }
-                stream.poll_write(cx, &slices[0][..allowed])
+                wire.poll_write(&[io::IoSlice::new(&slices[0][..allowed])], cx)
             }
         };
         match written {
@@ -395,8 +399,8 @@ impl Relay {
                 Poll::Ready(count)
             }
             Poll::Ready(Err(error)) => {
-                if let State::Open(socket) = std::mem::replace(&mut self.state, State::Gone) {
-                    self.state = State::Deaf(socket, error, now + LINGER_LIMIT);
+                if let State::Open(wire) = std::mem::replace(&mut self.state, State::Gone) {
+                    self.state = State::Deaf(wire, error, now + LINGER_LIMIT);
                 }
                 Poll::Ready(0)
             }
@@ -418,13 +422,13 @@ impl Relay {
     }
 
     fn poll_stall(&mut self, now: Instant) -> Option<Over> {
-        let State::Open(socket) = &self.state else {
+        let State::Open(wire) = &self.state else {
             return None;
         };
         if self.stall.next_deadline().is_none_or(|due| now < due) {
             return None;
         }
-        let counted = match socket::acknowledged(&socket.stream, self.stall.written()) {
+        let counted = match socket::acknowledged(&wire.stream, self.stall.written()) {
             Ok(counted) => counted,
             Err(error) => return Some(Over::Broken(error)),
         };

@@ -47,6 +47,7 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::handshake::{Refusal, Verdict};
 use crate::protocol::message::Address;
 use crate::relay::pool::Pool;
+use crate::relay::seat::Seats;
 use crate::secret::Secret;
 use crate::supervise::clock as clock_of_day;
 use crate::supervise::heartbeat::Pulse;
@@ -91,6 +92,8 @@ pub struct Setup {
     pub connections: usize,
     /// Where bytes wait.
     pub pool: Rc<Pool>,
+    /// The sockets to controllers.
+    pub seats: Rc<Seats>,
     /// What the agent wants.
     pub desk: Rc<Desk>,
     /// Told of every byte that moves.

@@ -296,7 +296,8 @@ impl<'a> Up<'a> {
                     route.target.to_string(),
                     now,
                 );
-                let relay = Relay::start(label, route, admission, entry, pool, now);
+                let seats = self.tunnel.setup.seats.clone();
+                let relay = Relay::start(label, route, admission, entry, pool, seats, now);
                 self.tunnel.relays.insert(slot, relay);
             }
             Err(no_way) => {

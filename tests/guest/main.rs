@@ -50,16 +50,10 @@ async fn the_agent_under_systemd() {
     clock.done("an upload over a poor network");
     network::dead(&scene).await;
     clock.done("a dead network is no hang");
-    if std::env::var_os("CELL_GUEST_FULL").is_some() {
-        full::every_place(&scene).await;
-        clock.done("every place taken stays within the unit's memory");
-    } else {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: every place taken within MemoryMax=16M (CELL_GUEST_FULL=1 runs it). It fails today: with 256 \
-             controllers that take nothing the kernel's socket buffers, which count too, pass the limit"
-        );
-    }
+    full::silent(&scene).await;
+    clock.done("256 controllers that take nothing stay within the unit's memory");
+    full::talking(&scene).await;
+    clock.done("so do 256 that also send without end, while nobody reads");
     plug::pulled(&scene).await;
     clock.done("the plug was pulled in the middle of an upload");
 }

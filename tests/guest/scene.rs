@@ -16,7 +16,7 @@ use cell::notification::payload;
 use cell::program::Program;
 use cell::service::{Event, Protocol, ResetOn, Service, ServiceOptions, Tunnel};
 use cell::source::{Source, SourceOptions};
-use cell::target::{Behaviour, Target};
+use cell::target::{Behaviour, Target, Then};
 use cell::wire::Mode;
 use tokio::sync::mpsc;
 
@@ -32,8 +32,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(150);
 /// This machine's loopback, as the guest sees it.
 const HOST: [u8; 4] = [10, 0, 2, 2];
 
-/// Routes to the controller that takes nothing: `silent1`, `silent2`, … One for each place for a tunnel.
-pub(crate) const SILENT: usize = 4;
+/// Places for tunnels. Each has a route to the controller that takes nothing, `silent1`, `silent2`, …, and one to that
+/// which also sends without end, `talking1`, …: a route takes no more than one tunnel's connections.
+pub(crate) const PLACES: usize = 4;
 
 /// Where the project's files go in the guest.
 const INSTALLED: [(&str, &str); 2] = [
@@ -49,6 +50,7 @@ pub(crate) struct Scene {
     pub(crate) broker: Broker,
     pub(crate) robot: Controller,
     pub(crate) silent: Target,
+    pub(crate) talking: Target,
     pub(crate) machine: Machine,
 }
 
@@ -69,8 +71,14 @@ impl Scene {
         };
         let robot = Controller::start(robot).await.expect("a free port");
         let silent = Target::start(Behaviour::Silent).expect("a free port");
+        let endless = Behaviour::Send {
+            bytes: u64::MAX,
+            seed: 1,
+            then: Then::Stay,
+        };
+        let talking = Target::start_paused(endless).expect("a free port");
         let folder = Folder::new("cell-payload").expect("a folder");
-        let configuration = configuration(&service, &broker, &robot, &silent);
+        let configuration = configuration(&service, &broker, &robot, [&silent, &talking]);
         fill(folder.path(), agent, &service, &broker, &configuration).expect("a payload");
         let machine = Machine::boot(image, folder.path()).await.expect("it boots");
         machine
@@ -81,6 +89,7 @@ impl Scene {
             broker,
             robot,
             silent,
+            talking,
             machine,
         }
     }
@@ -212,17 +221,18 @@ fn configuration(
     service: &Service,
     broker: &Broker,
     robot: &Controller,
-    silent: &Target,
+    [silent, talking]: [&Target; 2],
 ) -> String {
     let port = |endpoint: &str| endpoint.rsplit(':').next().map(str::to_owned);
     let from_guest = |address: SocketAddr| SocketAddr::from((HOST, address.port()));
-    // A route takes no more than one tunnel's connections.
-    let silents: String = (1..=SILENT)
-        .map(|number| {
-            let target = from_guest(silent.address());
-            format!("[routes.silent{number}]\ntarget = \"{target}\"\nstall = \"1h\"\n")
-        })
-        .collect();
+    let routes = |name: &str, target: &Target| -> String {
+        let target = from_guest(target.address());
+        (1..=PLACES)
+            .map(|number| {
+                format!("[routes.{name}{number}]\ntarget = \"{target}\"\nstall = \"1h\"\n")
+            })
+            .collect()
+    };
     format!(
         "thing = \"{THING}\"\n\
          [tunnel]\nendpoint = \"{TUNNEL_NAME}:{}\"\nca = \"/etc/cellgate/service.pem\"\n\
@@ -230,10 +240,12 @@ fn configuration(
          certificate = \"/etc/cellgate/device.crt\"\nkey = \"/etc/cellgate/device.key\"\n\
          [paths]\naudit = \"/var/lib/cellgate/audit.jsonl\"\n\
          [routes.robot1]\ntarget = \"{}\"\nconnections = 1\n\
-         {silents}",
+         {}{}",
         port(&service.endpoint()).expect("a port"),
         broker.port(),
         from_guest(robot.address()),
+        routes("silent", silent),
+        routes("talking", talking),
     )
 }
 

@@ -254,7 +254,7 @@ async fn the_place_of_one_that_ends_goes_to_the_next_token_however_often_it_come
         source.send(data).await.expect("connected");
     }
     cell.status_that(|status| {
-        status["tunnels"][0]["streams"][0]["down_bytes"].as_u64() > Some(100_000)
+        status["tunnels"][0]["streams"][0]["down_bytes"].as_u64() > Some(50_000)
     })
     .await;
     let ran = cell.run(&["close"], b"").await;

@@ -13,6 +13,7 @@ use crate::config::{Route, Routes};
 use crate::limits::LINGER_LIMIT;
 use crate::relay::connect::connect;
 use crate::relay::gate::Gate;
+use crate::relay::seat::Seats;
 
 /// Bytes of a greeting that are read at a time, to be thrown away.
 const GREETING: usize = 512;
@@ -49,9 +50,11 @@ async fn tried(route: Arc<Route>, names: &str, agent: &Agent) -> Item {
         }
         Some(false) => {}
     }
-    match Box::pin(connect(Arc::clone(&route), Gate::new(1))).await {
-        Ok((stream, _passage)) => {
-            close(stream).await;
+    // It is another process than the agent, and has seats of its own.
+    let reached = connect(Arc::clone(&route), Gate::new(1), Seats::new());
+    match Box::pin(reached).await {
+        Ok(mut wire) => {
+            close(&mut wire.stream).await;
             Item::well(item, format!("{target}: takes connections"))
         }
         Err(error) => Item::failed(item, format!("{target}: {error}")),
@@ -59,7 +62,7 @@ async fn tried(route: Arc<Route>, names: &str, agent: &Agent) -> Item {
 }
 
 /// Closes in order. What the controller greets with is read: closing over unread bytes would be a reset.
-async fn close(mut stream: TcpStream) {
+async fn close(stream: &mut TcpStream) {
     let _ = timeout(LINGER_LIMIT, async {
         if stream.shutdown().await.is_err() {
             return;

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpMaxSeg;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,6 +16,13 @@ use super::record::{Record, Records};
 /// The receive buffer of a target that reads slowly or not at all, bytes. The system doubles it. Small, so that its
 /// slowness is felt after kilobytes and not after megabytes.
 const SLOW_RECEIVE_BUFFER: u32 = 8_192;
+
+/// The send buffer of such a target, bytes, so that one that sends without end is not taken megabytes by its own system.
+const SLOW_SEND_BUFFER: u32 = 65_536;
+
+/// The segments that such a target is sent, bytes: those of Ethernet. With the loopback's of 64 KiB the kernel of whoever
+/// sends keeps megabytes for it.
+const SLOW_SEGMENT: u32 = 1_460;
 
 /// A listening target. Dropping it ends its connections.
 #[derive(Debug)]
@@ -34,24 +43,38 @@ impl Target {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), behaviour)
     }
 
+    /// Listens on a free port of 127.0.0.1, and reads nothing before it is resumed.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn start_paused(behaviour: Behaviour) -> io::Result<Self> {
+        Self::listen((Ipv4Addr::LOCALHOST, 0).into(), behaviour, true)
+    }
+
     /// Listens on an address.
     ///
     /// # Errors
     /// When somebody else has it.
     pub fn start_at(address: SocketAddr, behaviour: Behaviour) -> io::Result<Self> {
+        Self::listen(address, behaviour, behaviour == Behaviour::Silent)
+    }
+
+    fn listen(address: SocketAddr, behaviour: Behaviour, paused: bool) -> io::Result<Self> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
-        if matches!(behaviour, Behaviour::Silent | Behaviour::Slow { .. }) {
+        if paused || matches!(behaviour, Behaviour::Slow { .. }) {
             socket.set_recv_buffer_size(SLOW_RECEIVE_BUFFER)?;
+            socket.set_send_buffer_size(SLOW_SEND_BUFFER)?;
+            setsockopt(&socket, TcpMaxSeg, &SLOW_SEGMENT)?;
         }
         socket.bind(address)?;
         let listener = socket.listen(128)?;
         let address = listener.local_addr()?;
         let records = Records::default();
-        let (paused, hold) = watch::channel(behaviour == Behaviour::Silent);
+        let (paused, hold) = watch::channel(paused);
         let (orders, incoming) = watch::channel(Then::Stay);
         let task = tokio::spawn(accept(listener, behaviour, records.clone(), hold, incoming));
         Ok(Self {
