@@ -74,7 +74,12 @@ impl Gateway {
     /// Does what is asked.
     pub(super) fn answer(&mut self, ask: Ask) {
         let reply = match ask.request {
-            Request::Open(notification) => said(self.open(*notification, Came::HandedOver)),
+            Request::Open(notification) => {
+                let opened = self.open(*notification, Came::HandedOver);
+                // Whoever is told that it has its place need not hand it over again after a crash.
+                self.write_down();
+                said(opened)
+            }
             Request::Close(name) => {
                 let closed = self.close(name.as_deref());
                 if let Ok(told) = &closed {

@@ -26,8 +26,8 @@ use crate::transfer::{
 /// Blocks of 512 bytes, behind which the fault comes.
 const BLOCKS: usize = 10;
 
-/// Bytes for the slow controller. It takes them in 2 s.
-const QUEUED: usize = 300_000;
+/// Bytes for the slow controller. It takes them in 1.5 s: a stop has 2.5 s for them.
+const QUEUED: usize = 240_000;
 
 /// Between two looks at a file.
 const LOOK: Duration = Duration::from_millis(50);
