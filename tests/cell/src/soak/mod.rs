@@ -176,7 +176,11 @@ fn workers(scene: &Arc<Scene>, seed: u64) {
 /// Everything comes to its end, and the agent is looked at.
 async fn rest(scene: &Scene, rests: &mut Rests) {
     let verdict = &scene.verdict;
-    if !scene.is_at_rest(REST).await {
+    let at_rest = scene.is_at_rest(REST).await;
+    if verdict.is_wrong() {
+        return;
+    }
+    if !at_rest {
         verdict.wrong("streams do not come to their end");
         return;
     }
