@@ -8,9 +8,15 @@ use crate::agent::Agent;
 /// Resident memory with every place taken and everything full, bytes. Source: the issue, 8 MiB.
 const PEAK_MAX: u64 = 8 << 20;
 
-/// What the memory at rest of one process may grow by from its first rest to any later one, bytes. Its heap has been used
-/// for everything by then.
+/// What the memory at rest of one process may grow by from its first rest to any later one, bytes. There are pages of its
+/// code and of its heap that it did not need in its first minute.
+const WARMING_MAX: u64 = 1 << 20;
+
+/// The same from its third rest on, by when it has needed them.
 const GROWTH_MAX: u64 = 512 << 10;
+
+/// Rests of a process until it is warm.
+const WARM: usize = 3;
 
 /// Descriptors at rest more than at the first: a status file that is just written.
 const DESCRIPTORS_MORE: usize = 2;
@@ -69,16 +75,23 @@ impl Rests {
     pub(super) fn add(&mut self, now: Health) -> Result<(), String> {
         self.0.push(now);
         let first = self.0[0];
-        // Of this process.
-        let warm = self.0.iter().find(|rest| rest.pid == now.pid);
-        let warm = warm.copied().unwrap_or(now);
-        let before = format!("; at first: {first}; this process at its first rest: {warm}");
+        let ours = self.0.iter().filter(|rest| rest.pid == now.pid);
+        let ours: Vec<Health> = ours.copied().collect();
         if now.peak > PEAK_MAX {
             return Err(format!("more than {PEAK_MAX} bytes resident: {now}"));
         }
-        if now.resident > warm.resident + GROWTH_MAX {
-            return Err(format!("memory grows: {now}{before}"));
+        if now.resident > ours[0].resident + WARMING_MAX {
+            return Err(format!(
+                "memory grows: {now}; at its first rest: {}",
+                ours[0]
+            ));
         }
+        if let Some(warm) = ours.get(WARM - 1)
+            && now.resident > warm.resident + GROWTH_MAX
+        {
+            return Err(format!("memory grows: {now}; when it was warm: {warm}"));
+        }
+        let before = format!("; at first: {first}");
         if now.descriptors > first.descriptors + DESCRIPTORS_MORE {
             return Err(format!("descriptors grow: {now}{before}"));
         }
@@ -121,8 +134,17 @@ mod tests {
             rests.add(later).err().unwrap_or_default()
         };
         assert_eq!(wrong(rest), "");
-        let resident = rest.resident + GROWTH_MAX + 1;
+        let resident = rest.resident + WARMING_MAX + 1;
         assert!(wrong(Health { resident, ..rest }).contains("memory grows"));
+        let more = Health {
+            resident: rest.resident + GROWTH_MAX + 1,
+            ..rest
+        };
+        assert_eq!(wrong(more), "", "it is not warm");
+        let mut warm = Rests::default();
+        let added = [rest, rest, rest].map(|rest| warm.add(rest));
+        assert_eq!(added, [Ok(()), Ok(()), Ok(())]);
+        assert!(warm.add(more).is_err(), "it was warm");
         let another = Health {
             pid: 2,
             resident,
