@@ -53,6 +53,9 @@ const CALM: Duration = Duration::from_secs(4);
 /// Every so many minutes, from the third on, the agent ends in some way; in between a process lives on.
 const RESTART_EVERY: u32 = 6;
 
+/// Behind this minute the agent is not ended any more: what a process needs is seen best when it lives for long.
+const RESTART_LAST: u32 = 15;
+
 /// Every so many minutes, from the second on, a link dies without a word.
 const DEAD_EVERY: u32 = 5;
 
@@ -103,7 +106,7 @@ async fn run(options: &Options) -> io::Result<bool> {
     for minute in 1..=options.minutes {
         let began = Instant::now();
         scene.load(true);
-        if minute % RESTART_EVERY == 3 {
+        if minute % RESTART_EVERY == 3 && minute <= RESTART_LAST {
             sleep(dice.millis(2000, 20_000)).await;
             let signal = *dice.one_of(&["SIGTERM", "SIGKILL"]);
             line::fault_of(&scene, signal, &mut dice).await;
@@ -176,7 +179,11 @@ fn workers(scene: &Arc<Scene>, seed: u64) {
 /// Everything comes to its end, and the agent is looked at.
 async fn rest(scene: &Scene, rests: &mut Rests) {
     let verdict = &scene.verdict;
-    if !scene.is_at_rest(REST).await {
+    let at_rest = scene.is_at_rest(REST).await;
+    if verdict.is_wrong() {
+        return;
+    }
+    if !at_rest {
         verdict.wrong("streams do not come to their end");
         return;
     }
