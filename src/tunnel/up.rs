@@ -47,6 +47,8 @@ pub(super) struct Up<'a> {
     routes_changed: bool,
     /// Why the agent or the cell ends it, once one does.
     parting: Option<String>,
+    /// A controller was read into the large buffer since the loop last waited.
+    in_bulk: bool,
     /// Where controllers are read to, behind room for the heads; their bytes go to TLS from here.
     buffer: BytesMut,
 }
@@ -79,6 +81,7 @@ impl<'a> Up<'a> {
             ping_due: false,
             routes_changed: false,
             parting: None,
+            in_bulk: false,
             buffer: BytesMut::new(),
         }
     }
@@ -128,9 +131,11 @@ impl<'a> Up<'a> {
         Poll::Pending
     }
 
-    /// A tunnel that waits holds no more of a buffer than the next small message needs.
+    /// A tunnel that waits, and did not need a large buffer since it waited before, holds none. In a bulk transfer it
+    /// waits for each few messages, and a new buffer each time would cost more than the wait.
     fn rest(&mut self) {
-        if self.buffer.capacity() > 2 * UPWARD_READ {
+        let in_bulk = std::mem::take(&mut self.in_bulk);
+        if !in_bulk && self.buffer.capacity() > 2 * UPWARD_READ {
             self.buffer = BytesMut::new();
         }
     }
@@ -402,6 +407,7 @@ impl<'a> Up<'a> {
         let moved = match (read, self.session.address(slot)) {
             (Poll::Ready(Ok(_)), Some(address)) => {
                 self.tunnel.setup.pulse.progress();
+                self.in_bulk |= self.buffer.len() > 2 * UPWARD_READ;
                 let start = address.enclose(&mut self.buffer, ROOM);
                 let sent = self.link.send_from(&mut self.buffer, start, cx);
                 sent.map_err(Down::Lost)?;
