@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::runner::{Family, hold};
-use crate::scene::Scene;
+use crate::scene::{Plan, Scene};
 use crate::table::{ALL_END, Cell, EITHER, Exit, Row, Stage};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,12 @@ impl Family for Fails {
                 either,
             ],
         }]
+    }
+
+    async fn plan(self, plan: Plan, _: Stage) -> Result<Plan, String> {
+        let there = Command::new("prlimit").arg("--version").output();
+        there.map_err(|why| format!("no prlimit of util-linux here ({why})"))?;
+        Ok(plan)
     }
 
     async fn strike(self, scene: &mut Scene, _: Stage) {
