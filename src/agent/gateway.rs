@@ -144,7 +144,9 @@ impl Gateway {
                     }
                     Wish::Reload => self.reload(),
                 },
+                // Whatever is taken in from here on is a turn that something came of, however many of them there are.
                 Some(over) = self.tunnels.join_next() => {
+                    self.pulse.progress();
                     let outcome = self.handle_over(over);
                     if alone && self.places.is_empty() {
                         // A dead token must not stay behind in the rejoin file.
@@ -154,9 +156,15 @@ impl Gateway {
                     }
                 }
                 Some(told) = notifications.recv() => self.handle_notification(told),
-                Some(ask) = requests.recv() => self.answer(ask),
+                Some(ask) = requests.recv() => {
+                    self.pulse.progress();
+                    self.answer(ask);
+                }
                 verdict = watch.changed() => self.set_access(&verdict),
-                () = self.ledger.news() => self.note_news(),
+                () = self.ledger.news() => {
+                    self.pulse.progress();
+                    self.note_news();
+                }
                 () = self.pulse.asked() => {}
                 () = sleep_until(deadline.into()) => self.end_the_old(),
             }

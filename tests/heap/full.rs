@@ -25,9 +25,6 @@ const ALL: usize = 4 * CONNECTIONS as usize;
 /// Bytes of a payload: two of them are as much as one WebSocket message holds.
 const PAYLOAD: usize = 64_512;
 
-/// Bytes for a connection that is to end with some of them unread: more than its target's kernel takes.
-const UNREAD: usize = 48_000;
-
 /// Bytes for a connection that is not there yet: they take a block of the pool.
 const EARLY: usize = 8_000;
 
@@ -40,7 +37,7 @@ const MOST: usize = 512 << 20;
 /// Whose notifications the broker has.
 const THING: &str = "cell-0042";
 
-/// Four tunnels with 64 live connections each and 64 that finish, controllers that take nothing and send without end, a
+/// Four tunnels with 64 live connections each, controllers that take nothing and send without end, a
 /// source that reads nothing, the broker, four that ask for the status; and all of it again when
 /// every link was lost.
 pub(crate) async fn everything_full() {
@@ -61,23 +58,19 @@ pub(crate) async fn everything_full() {
         names.push(name);
         tunnels.push(tunnel);
     }
-    for ((tunnel, service), target) in tunnels.iter_mut().zip(SERVICES).zip(&targets) {
-        let stream = open_all(tunnel, service, target).await;
-        // All of them finish, for their controllers have not everything.
-        tunnel.end(stream).await.expect("up");
+    open_and_fill(&mut tunnels, SERVICES).await;
+    for target in &targets {
+        target.wait_accepted(u64::from(CONNECTIONS)).await;
     }
-    site.streams(ALL, ALL).await;
-
-    // A route allows no more sockets than connections, so the next ones take the other of each tunnel's two.
-    fill_all(&mut tunnels, SPARES, &targets).await;
     full(&site, "every place, ring and pool").await;
 
-    // Every link is lost. Those that lived finish now, and those that finished are cut for them.
+    // Every link is lost. Those that lived finish now, as long as their controllers have not everything, and keep their
+    // seats; the next ones wait for them.
     tunnels.clear();
     for _ in SERVICES {
         tunnels.push(site.accept().await);
     }
-    fill_all(&mut tunnels, SERVICES, &targets).await;
+    open_and_fill(&mut tunnels, SPARES).await;
     full(&site, "the same behind lost links").await;
 
     for target in &targets {
@@ -95,24 +88,11 @@ pub(crate) async fn everything_full() {
     site.end();
 }
 
-/// Opens every connection of a tunnel, with bytes for each that its controller does not take.
-async fn open_all(tunnel: &mut Tunnel, service: &'static str, target: &Target) -> Stream {
-    let before = target.accepted();
-    let stream = tunnel.open(service, CONNECTIONS).await.expect("up");
-    for number in 0..CONNECTIONS {
-        let data = stream.data(number, vec![7; UNREAD]);
-        tunnel.put(data).await.expect("up");
-    }
-    tunnel.flush().await.expect("up");
-    target.wait_accepted(before + u64::from(CONNECTIONS)).await;
-    stream
-}
-
 /// Opens every connection of each tunnel, and sends until nothing goes out any more.
-async fn fill_all(tunnels: &mut [Tunnel], services: [&'static str; 4], targets: &[Target]) {
+async fn open_and_fill(tunnels: &mut [Tunnel], services: [&'static str; 4]) {
     let mut streams = Vec::new();
-    for ((tunnel, service), target) in tunnels.iter_mut().zip(services).zip(targets) {
-        streams.push(open_all(tunnel, service, target).await);
+    for (tunnel, service) in tunnels.iter_mut().zip(services) {
+        streams.push(tunnel.open(service, CONNECTIONS).await.expect("up"));
     }
     for (tunnel, stream) in tunnels.iter_mut().zip(&streams) {
         fill(tunnel, *stream).await;
@@ -127,8 +107,8 @@ async fn full(site: &Site, what: &str) {
         tokio::join!(site.status(), site.status(), site.status(), site.status());
     let free = status["memory"]["pool_free_blocks"].as_u64();
     assert_eq!(free, Some(0), "the pool of {POOL_BLOCKS} is not empty");
-    // As many live as finish.
-    assert_eq!(streams(&status).0, 2 * ALL);
+    let (streams, _) = streams(&status);
+    assert!(streams >= ALL, "{streams} streams");
     hold(&format!("full: {what}"), site.meter.count().peak, HEAP_MAX);
 }
 

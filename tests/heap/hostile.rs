@@ -32,18 +32,23 @@ pub(crate) async fn frames() {
     for (name, bytes, times) in trials() {
         site.meter.forget();
         let (tunnel, mut far) = site.open().await;
+        let mut cut = false;
         for _ in 0..times {
             match timeout(STUCK, send(&mut far, &bytes)).await {
                 Ok(true) => {}
-                Ok(false) | Err(_) => break,
+                Ok(false) => break,
+                Err(_) => {
+                    cut = true;
+                    break;
+                }
             }
         }
         // Whether the agent answers, or hangs up, it is through with all of it.
         let answers = timeout(LIMIT, far.answers()).await;
-        let ends = if answers.expect("an answer or the end") {
-            "the tunnel goes on"
-        } else {
-            "the tunnel is lost"
+        let ends = match (answers.expect("an answer or the end"), cut) {
+            (true, _) => "the tunnel goes on",
+            (false, false) => "the tunnel is lost",
+            (false, true) => "cut short, for the agent read no more, and lost",
         };
         let peak = site.meter.count().peak;
         worst = worst.max(peak);
