@@ -2,8 +2,8 @@
 //!
 //! Is responsible for: the way out ([`way`]), with the first address that answers ([`reach`]) and through the owner's
 //! HTTP proxy ([`proxy`]); reaching the service ([`dial`]) with a verified certificate ([`tls`]); carrying WebSocket
-//! messages both ways with bounded buffers ([`websocket`], cut by [`inflow`] and made by [`outflow`]); and saying what became of the way of a lost connection
-//! ([`route`]). Knows nothing of the tunnel's streams.
+//! messages both ways with bounded buffers ([`websocket`]; `inflow` cuts what comes, `outflow` makes what goes); and
+//! saying what became of the way of a lost connection ([`route`]). Knows nothing of the tunnel's streams.
 
 pub mod dial;
 mod head;

@@ -24,7 +24,8 @@ pub(super) struct Relays {
     finishing: Vec<Finishing>,
     /// Bytes that those threw away since the last look.
     thrown_away: usize,
-    /// Where the next round begins, so that no connection is always the first.
+    /// Where the next round begins: behind the connection that sent last, so that none is always the first. Not with
+    /// each turn of the loop, of which many find the link full.
     first: u32,
 }
 
@@ -95,14 +96,21 @@ impl Relays {
         self.due = self.due.into_iter().chain(deadline).min();
     }
 
+    /// This one has sent; the others are before it now.
+    pub(super) fn has_sent(&mut self, slot: Slot) {
+        let place = u32::try_from(slot.index()).unwrap_or_default();
+        self.first = (place + 1) % u64::BITS;
+    }
+
     /// All live relays were looked at.
     pub(super) fn looked_at_all(&mut self) {
         let relays = self.live.iter().flatten();
         self.due = relays.filter_map(|(_, relay)| relay.next_deadline()).min();
     }
 
-    /// The live connections that have something to do, or all of them, beginning with another one each time.
-    pub(super) fn round(&mut self, all: bool) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
+    /// The live connections that have something to do, or all of them, beginning behind the one that sent last: where
+    /// the link takes one message and no more, each has its turn.
+    pub(super) fn round(&self, all: bool) -> heapless::Vec<Slot, CONNECTIONS_MAX> {
         let mut slots = heapless::Vec::new();
         let first = self.first;
         let marks = if all {
@@ -113,9 +121,6 @@ impl Relays {
         let mut left = (self.taken & marks).rotate_right(first);
         while left != 0 {
             let place = (left.trailing_zeros() + first) % u64::BITS;
-            if slots.is_empty() {
-                self.first = (place + 1) % u64::BITS;
-            }
             left &= left - 1;
             if let Some((slot, _)) = &self.live[place as usize] {
                 // There are no more places than the list has.

@@ -411,6 +411,7 @@ impl<'a> Up<'a> {
                 let start = address.enclose(&mut self.buffer, ROOM);
                 let sent = self.link.send_from(&mut self.buffer, start, cx);
                 sent.map_err(Down::Lost)?;
+                self.tunnel.relays.has_sent(slot);
                 // There may be more.
                 self.tunnel.relays.mark(slot);
                 true
