@@ -59,7 +59,7 @@ impl Gateway {
             Ok(server) => {
                 info!("{}: takes requests", runtime.display());
                 let pulse = self.heartbeat.watch("the local socket");
-                spawn_local(pulse.attend(server.serve(asks)));
+                spawn_local(pulse.clone().attend(server.serve(asks, pulse)));
             }
             Err(error @ BindError::InUse(..)) => return Err(io::Error::other(error.to_string())),
             // Somebody far away may need the tunnels more than anybody here needs the socket.

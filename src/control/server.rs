@@ -25,6 +25,7 @@ use crate::limits::{
     CONTROL_ANSWER, CONTROL_CONNECTIONS, CONTROL_GRACE, CONTROL_LOG_EVERY, CONTROL_REPLY_MAX,
     CONTROL_REQUEST_MAX, CONTROL_TRANSFER,
 };
+use crate::supervise::heartbeat::Pulse;
 
 /// After an accept that failed; the cause, no free descriptor, does not go at once.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -64,11 +65,12 @@ impl Server {
     }
 
     /// Serves until it is dropped. What is asked goes to `asks`; whoever takes it from there answers soon, for
-    /// after [`CONTROL_ANSWER`] the client is told that the agent is busy.
-    pub async fn serve(self, asks: mpsc::Sender<Ask>) {
+    /// after [`CONTROL_ANSWER`] the client is told that the agent is busy. `pulse` is told of each client: a script that
+    /// asks all the time is no live-lock.
+    pub async fn serve(self, asks: mpsc::Sender<Ask>, pulse: Pulse) {
         let complaints = Complaints::default();
         let crowd = Crowd::default();
-        let place = || serve_one_by_one(&self.listener, &asks, &crowd, &complaints);
+        let place = || serve_one_by_one(&self.listener, &asks, &crowd, &complaints, &pulse);
         let mut places: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
         places.resize_with(CONTROL_CONNECTIONS, || Box::pin(place()));
         poll_fn(|cx| {
@@ -89,10 +91,12 @@ async fn serve_one_by_one(
     asks: &mpsc::Sender<Ask>,
     crowd: &Crowd,
     log: &Complaints,
+    pulse: &Pulse,
 ) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                pulse.progress();
                 let _place = crowd.enter();
                 if let Err(trouble) = serve_client(stream, asks, crowd).await {
                     log.say(&trouble);

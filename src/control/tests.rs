@@ -17,6 +17,7 @@ use super::client::{self, AskError};
 use super::*;
 use crate::config::paths;
 use crate::limits::{ASKS_MAX, CONTROL_CONNECTIONS, CONTROL_REQUEST_MAX, CONTROL_TRANSFER};
+use crate::supervise::heartbeat::Heartbeat;
 
 /// A folder of its own that is removed at the end.
 struct Folder(PathBuf);
@@ -48,7 +49,7 @@ async fn served<T: Send + 'static>(
     let told = all
         .run_until(async move {
             let (asks, mut asked) = mpsc::channel::<Ask>(ASKS_MAX);
-            spawn_local(server.serve(asks));
+            spawn_local(server.serve(asks, Heartbeat::new().watch("test")));
             spawn_local(async move {
                 while let Some(ask) = asked.recv().await {
                     count.set(count.get() + 1);

@@ -15,6 +15,7 @@ use super::item::Verdict;
 use super::*;
 use crate::control::status::{Access, FORMAT, Memory, Mqtt, Places, State, Status, Stream, Tunnel};
 use crate::control::{Ask, Reply, Server};
+use crate::supervise::heartbeat::Heartbeat;
 
 /// A controller that greets as many do, and looks at its connection only when the sender is dropped; gives how the
 /// connection ended.
@@ -224,7 +225,7 @@ async fn a_running_agent_and_what_it_uses_are_left_alone() {
     let (report, code) = LocalSet::new()
         .run_until(async move {
             let (asks, mut asked) = mpsc::channel::<Ask>(1);
-            spawn_local(server.serve(asks));
+            spawn_local(server.serve(asks, Heartbeat::new().watch("test")));
             spawn_local(async move {
                 while let Some(ask) = asked.recv().await {
                     let _ = ask.reply.send(Reply::Status(Box::new(status(&target))));
@@ -274,7 +275,7 @@ async fn an_agent_that_does_not_answer_may_be_using_everything() {
             let (asks, asked) = mpsc::channel::<Ask>(1);
             // It is stopping: nobody takes what is asked.
             drop(asked);
-            spawn_local(server.serve(asks));
+            spawn_local(server.serve(asks, Heartbeat::new().watch("test")));
             spawn_blocking(move || checked(&file))
                 .await
                 .expect("no panic")

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cellgate::config::{is_access_token, paths};
 use cellgate::control::{Ask, Reply, Request, Server};
 use cellgate::limits::{CONTROL_ANSWER, CONTROL_CONNECTIONS, CONTROL_REPLY_MAX, CONTROL_TRANSFER};
+use cellgate::supervise::heartbeat::Heartbeat;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ pub fn run(input: &[u8]) {
     LocalSet::new().block_on(&runtime, async {
         let server = Server::bind(folder()).expect("nobody else has the folder");
         let (asks, asked) = mpsc::channel(CONTROL_CONNECTIONS);
-        let serving = tokio::task::spawn_local(server.serve(asks));
+        let serving = tokio::task::spawn_local(server.serve(asks, Heartbeat::new().watch("fuzz")));
         let agent = tokio::task::spawn_local(agent(asked));
         for client in input.split(|byte| *byte == GONE).take(8) {
             odd_client(client).await;
