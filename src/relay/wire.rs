@@ -66,8 +66,9 @@ mod tests {
 
     use super::*;
     use crate::limits::{
-        CONTROLLER_SEGMENT, NARROW_PIECE, NARROW_RECEIVED, NARROW_SENT, WIDE_MAX, WIDE_PIECE,
-        WIDE_RECEIVED, WIDE_SENT, queue_received, queue_sent,
+        BULK_MAX, BULK_PIECE, BULK_RECEIVED, BULK_SENT, CONTROLLER_SEGMENT, NARROW_PIECE,
+        NARROW_RECEIVED, NARROW_SENT, WIDE_MAX, WIDE_PIECE, WIDE_RECEIVED, WIDE_SENT,
+        queue_received, queue_sent,
     };
     use crate::relay::gate::{Admission, Gate};
     use crate::relay::seat::Seats;
@@ -133,14 +134,19 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_holds_no_more_than_the_sums_say() {
         let seats = Seats::new();
+        let bulk = (BULK_PIECE, BULK_SENT, BULK_RECEIVED);
         let wide = (WIDE_PIECE, WIDE_SENT, WIDE_RECEIVED);
         let narrow = (NARROW_PIECE, NARROW_SENT, NARROW_RECEIVED);
         // As much as one write may have, blocks of KRterm, small ones.
         for size in [usize::MAX, 2960, 700] {
             let first = wire(&seats).await;
-            let _others: Vec<Seat> = (1..WIDE_MAX).map(|_| seat(&seats)).collect();
+            let mut others: Vec<Seat> = (1..BULK_MAX).map(|_| seat(&seats)).collect();
+            let second = wire(&seats).await;
+            others.extend((1..WIDE_MAX).map(|_| seat(&seats)));
             let last = wire(&seats).await;
-            for ((wire, far), (piece, sent, received)) in [(first, wide), (last, narrow)] {
+            for ((wire, far), (piece, sent, received)) in
+                [(first, bulk), (second, wide), (last, narrow)]
+            {
                 let (written, (unread, queued)) = filled(&wire, &far, size).await;
                 println!(
                     "writes of {size}, {piece} at most: {written} went out, {queued} are held, {unread} unread"
