@@ -33,8 +33,8 @@ USERADD_PARAM:${PN} = "--system --gid cellgate --no-create-home --home-dir /none
 # In a folder of their own, since do_install takes the agent from where cargo put it last and the tests build it again;
 # and without the long optimisation across crates, once for each of them.
 CARGO_BUILD_FLAGS:append:task-compile-ptest-cargo = " --target-dir ${B}/ptest --config profile.release.lto=false"
-# ptest-cargo builds every test it finds. The end-to-end tests look for the agent where it was built and would take most
-# of the time, so cargo is not shown them for as long as this task runs.
+# ptest-cargo builds every test it finds. The end-to-end tests look for the agent where it was built and are of no use on
+# the target, so cargo is not shown them for as long as this task runs.
 do_compile_ptest_cargo[prefuncs] += "hide_end_to_end_tests"
 do_compile_ptest_cargo[postfuncs] += "show_end_to_end_tests keep_unit_tests"
 hide_end_to_end_tests[doc] = "Tells cargo not to look for tests in the folder tests"
