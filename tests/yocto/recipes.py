@@ -226,7 +226,7 @@ def unit_tests() -> None:
     d.setVar("CARGO_TEST_BINARIES_FILES", str(listed))
     wanted = "/b/release/deps/cellgate-0123456789abcdef\n"
     listed.write_text(f"/b/release/cellgate\n{wanted}/b/release/deps/access-0123456789abcdef\n")
-    expect("what do_compile_ptest_cargo calls at its end", d.getVarFlag("do_compile_ptest_cargo", "postfuncs").split(), ["keep_unit_tests"])
+    expect("what do_compile_ptest_cargo calls at its end", d.getVarFlag("do_compile_ptest_cargo", "postfuncs").split(), ["show_end_to_end_tests", "keep_unit_tests"])
     bare_bitbake.run_python(d, "keep_unit_tests")
     expect("tests for the target", listed.read_text(), wanted)
 

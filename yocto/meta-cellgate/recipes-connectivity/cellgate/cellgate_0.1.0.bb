@@ -33,9 +33,21 @@ USERADD_PARAM:${PN} = "--system --gid cellgate --no-create-home --home-dir /none
 # In a folder of their own, since do_install takes the agent from where cargo put it last and the tests build it again;
 # and without the long optimisation across crates, once for each of them.
 CARGO_BUILD_FLAGS:append:task-compile-ptest-cargo = " --target-dir ${B}/ptest --config profile.release.lto=false"
-do_compile_ptest_cargo[postfuncs] += "keep_unit_tests"
-# What runs on the target: the unit tests. ptest-cargo would take everything cargo made on the way, the agent itself,
-# which is no test, and the end-to-end tests, which look for it where it was built.
+# ptest-cargo builds every test it finds. The end-to-end tests look for the agent where it was built and are of no use on
+# the target, so cargo is not shown them for as long as this task runs.
+do_compile_ptest_cargo[prefuncs] += "hide_end_to_end_tests"
+do_compile_ptest_cargo[postfuncs] += "show_end_to_end_tests keep_unit_tests"
+hide_end_to_end_tests[doc] = "Tells cargo not to look for tests in the folder tests"
+hide_end_to_end_tests() {
+    show_end_to_end_tests
+    sed -i 's/^\[package\]$/&\nautotests = false/' ${CARGO_MANIFEST_PATH}
+}
+show_end_to_end_tests[doc] = "Leaves Cargo.toml as it was before hide_end_to_end_tests"
+show_end_to_end_tests() {
+    sed -i '/^autotests = false$/d' ${CARGO_MANIFEST_PATH}
+}
+# What runs on the target: the unit tests. ptest-cargo would take everything cargo made on the way: the agent itself, which
+# is no test, and the one end-to-end test that Cargo.toml names.
 keep_unit_tests[doc] = "Leaves the unit tests alone in the list of what is run on the target"
 python keep_unit_tests() {
     import re
