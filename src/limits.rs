@@ -652,7 +652,7 @@ const _: () = {
     assert!(BUFFERS_MAX <= 7 * 1024 * 1024);
     assert!(HEAP_MAX <= BUFFERS_MAX + HEAP_BESIDE_BUFFERS);
     assert!(HEAP_MAX as u64 <= MEMORY_BUDGET);
-    assert!(MEMORY_BUDGET as usize - PROGRAM_PAGES + KERNEL_MAX <= MEMORY_MAX);
+    assert!(MEMORY_BUDGET + KERNEL_MAX as u64 <= (MEMORY_MAX + PROGRAM_PAGES) as u64);
     // A tunnel's connections may all live while as many of it still finish.
     assert!(BULK_MAX + WIDE_MAX < SEATS_MAX && CONNECTIONS_MAX + FINISHING_MAX <= SEATS_MAX);
     assert!(CONNECTIONS_MAX <= u8::MAX as usize);

@@ -3,6 +3,7 @@
 //!
 //! `tests/qemu/board` makes the image and names it in `CELL_BOARD`; without it nothing is run here.
 
+mod full;
 mod machine;
 mod site;
 
@@ -24,6 +25,8 @@ async fn a_board_that_nobody_visits() {
     };
     let mut site = Site::start(&image).await;
     site.uploads("after the first boot").await;
+    site.every_place_is_taken().await;
+    site.uploads("after every place was taken").await;
 
     a_dead_network_is_no_hang(&mut site).await;
     an_orderly_stop_disarms(&mut site).await;

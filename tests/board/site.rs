@@ -13,13 +13,15 @@ use cell::notification;
 use cell::program::Program;
 use cell::service::{Event, Protocol, Service, ServiceOptions, Tunnel};
 use cell::source::{Source, SourceOptions};
+use cell::target::{Behaviour, Target};
 use cell::wire::Mode;
 use tokio::sync::mpsc;
 
+use crate::full;
 use crate::machine::{HOST, Machine};
 
 /// The gateway's name at AWS.
-const THING: &str = "cell-7";
+pub(crate) const THING: &str = "cell-7";
 
 /// Of the hardware watchdog.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
@@ -36,6 +38,8 @@ pub(crate) struct Site {
     service: Service,
     broker: Broker,
     robot: Controller,
+    /// Controllers that take nothing before they are told to.
+    silent: Target,
     tunnel: Tunnel,
     source: Source,
     subscribed: Mark,
@@ -51,7 +55,8 @@ impl Site {
         let broker = Broker::start().expect("a broker");
         let robot = Controller::start(ControllerOptions::default()).await;
         let robot = robot.expect("a free port");
-        let files = files(&service, &broker, &robot);
+        let silent = Target::start_paused(Behaviour::Silent).expect("a free port");
+        let files = files(&service, &broker, &robot, &silent);
         let machine = Machine::start(image, &files).await;
         let subscribed = subscribed_after(&broker, Mark::START).await;
         println!(
@@ -64,6 +69,7 @@ impl Site {
             service,
             broker,
             robot,
+            silent,
             tunnel,
             source,
             subscribed,
@@ -80,6 +86,13 @@ impl Site {
     pub(crate) async fn new_tunnel(&mut self) {
         assert_eq!(self.tunnel.violations(), [], "the agent broke a rule");
         (self.tunnel, self.source) = open(&self.service, &self.broker).await;
+    }
+
+    /// The tunnel gives its place to four with all their connections; then the operator opens another.
+    pub(crate) async fn every_place_is_taken(&mut self) {
+        self.tunnel.close();
+        full::every_place(&mut self.machine, &self.service, &self.broker, &self.silent).await;
+        self.new_tunnel().await;
     }
 
     /// After this order the next life of the agent rejoins the tunnel of the one before it.
@@ -181,7 +194,12 @@ impl Site {
 }
 
 /// The board's `/etc/cellgate`.
-fn files(service: &Service, broker: &Broker, robot: &Controller) -> Vec<(&'static str, String)> {
+fn files(
+    service: &Service,
+    broker: &Broker,
+    robot: &Controller,
+    silent: &Target,
+) -> Vec<(&'static str, String)> {
     let device = broker.device(THING).expect("a certificate");
     let read = |path: &PathBuf| std::fs::read_to_string(path).expect("just written");
     let etc = Path::new("/etc/cellgate");
@@ -198,10 +216,9 @@ fn files(service: &Service, broker: &Broker, robot: &Controller) -> Vec<(&'stati
         "device = \"/dev/watchdog\"\ntimeout = \"{}s\"",
         TIMEOUT.as_secs()
     );
-    let target = (
-        HOST.parse::<std::net::IpAddr>().expect("an address"),
-        robot.address().port(),
-    );
+    let host = HOST.parse::<std::net::IpAddr>().expect("an address");
+    let target = (host, robot.address().port());
+    let nobody = (host, silent.address().port());
     let configuration = Configuration::new()
         .table("tunnel", &tunnel)
         .table(
@@ -211,6 +228,9 @@ fn files(service: &Service, broker: &Broker, robot: &Controller) -> Vec<(&'stati
         .table("watchdog", &watchdog)
         .notify_at(&format!("{BROKER_NAME}:{}", broker.port()), &there)
         .route("robot1", target.into(), "connections = 1");
+    let configuration = (1..=full::PLACES).fold(configuration, |configuration, number| {
+        configuration.route(&full::route(number), nobody.into(), "stall = \"1h\"")
+    });
     vec![
         ("hosts", format!("{HOST} {TUNNEL_NAME} {BROKER_NAME}\n")),
         ("cellgate.toml", configuration.to_string()),
@@ -232,7 +252,7 @@ async fn open(service: &Service, broker: &Broker) -> (Tunnel, Source) {
     (tunnel, source)
 }
 
-async fn connected_after(tunnel: &Tunnel, mark: Mark) {
+pub(crate) async fn connected_after(tunnel: &Tunnel, mark: Mark) {
     let connected = |event: &Event| event.is_connected(Mode::Destination);
     let waited = tunnel.wait_event_after(mark, connected, BOOT).await;
     waited.expect("the agent connects");
