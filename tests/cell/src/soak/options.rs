@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 pub(super) const HELP: &str = "\
 tests/soak/run [MINUTES] [OPTIONS]
 
-  MINUTES        how long, without the rest at the end of each minute; 4 if nothing is said
+  MINUTES        how long, without the rest at the end of each minute; 5 if nothing is said
   --seed N       the dice of load and faults; the variable SEED says the same. Without both: by the clock
   --agent PATH   the binary that is soaked; a release
   --help         this text";
@@ -42,7 +42,7 @@ impl Options {
         by_clock: u64,
     ) -> Result<Wish, String> {
         let mut options = Options {
-            minutes: 4,
+            minutes: 5,
             seed: by_clock,
             agent: "target/release/cellgate".into(),
         };
