@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 CVE_PRODUCT = "cellgate"
 
 SRC_URI = "git://github.com/cellgate/cellgate.git;protocol=https;branch=main"
-SRCREV = "88792688fe96915cf27ba6b7c6600ecefe941eea"
+SRCREV = "f471c96bc2401ca5c89ce63c16a935a68bf69dcd"
 
 require ${BPN}-crates.inc
 
