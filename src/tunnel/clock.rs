@@ -32,6 +32,10 @@ impl Clock {
     pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.armed.is_none_or(|armed| armed > deadline) {
+                if Clock::now() >= deadline {
+                    // A timer that is set to what is past wakes the task once more.
+                    return Poll::Ready(());
+                }
                 self.sleep.as_mut().reset(deadline.into());
                 self.armed = Some(deadline);
             }

@@ -62,6 +62,10 @@ impl Relays {
     pub(super) fn take(&mut self, slot: Slot) -> Option<Relay> {
         self.get(slot)?;
         self.taken &= !(1 << slot.index());
+        if self.taken == 0 {
+            // Nobody would set it anew while the link is down.
+            self.due = None;
+        }
         self.live[slot.index()].take().map(|(_, relay)| relay)
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod stage;
 
 mod dead;
+mod idle;
 mod lost;
 mod waits;
 
