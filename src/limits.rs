@@ -324,15 +324,28 @@ pub const REST_READ: usize = 8 * 1024;
 /// transfer queues here; what comes behind it waits for no more than this.
 pub const LINK_UNSENT: u32 = 32 * 1024;
 
-/// Bytes that the kernel holds for the link, sent and unsent (`SO_SNDBUF`; it doubles the number). Over a mobile network
+/// Bytes that the kernel holds for a link, sent and unsent (`SO_SNDBUF`; it doubles the number). Over a mobile network
 /// with a round trip of 300 ms 30 KB are on their way at the rate that AWS allows (800 kbit/s). With a quarter of this a
 /// loopback, whose segments have 64 KiB, stands still between two delayed acknowledgements; with two thirds it is slower.
 pub const LINK_SENT: usize = 64 * 1024;
 
 /// Bytes that the kernel takes in unread from the service (`SO_RCVBUF`; it doubles the number), and so what a window offers
-/// it: almost three times what a round trip of 300 ms needs at the rate that AWS allows. Without it the kernel would let the link of a
-/// tunnel that is paused grow to megabytes.
-pub const LINK_RECEIVED: usize = 88 * 1024;
+/// it: twice what a round trip of 300 ms needs at the rate that AWS allows. Without it the kernel would let the
+/// link of a tunnel that is paused grow to megabytes.
+pub const LINK_RECEIVED: usize = 64 * 1024;
+
+/// The same for the one link of a gateway that is wide: the first, and mostly the only one. With half of what it takes in
+/// here a loopback is a fifth slower down, with more it is not faster.
+pub const WIDE_LINK_SENT: usize = 128 * 1024;
+
+/// As [`WIDE_LINK_SENT`], of what comes.
+pub const WIDE_LINK_RECEIVED: usize = 240 * 1024;
+
+/// The same for the broker, whose packets are small.
+pub const BROKER_SENT: usize = 16 * 1024;
+
+/// As [`BROKER_SENT`], of what comes: a packet of the longest that is taken, and what is passed over.
+pub const BROKER_RECEIVED: usize = 32 * 1024;
 
 // ---- what the kernel holds ------------------------------------------------------------------
 
@@ -341,7 +354,7 @@ pub const LINK_RECEIVED: usize = 88 * 1024;
 pub const SEATS_MAX: usize = TUNNELS_MAX * CONNECTIONS_MAX;
 
 /// The first of them, which have room for bulk: as many as transfers run at once. With less a loopback is held up.
-pub const BULK_MAX: usize = 4;
+pub const BULK_MAX: usize = 3;
 
 /// Bytes of one write to one of these. It is a segment of its own in the kernel.
 pub const BULK_PIECE: usize = 64 * 1024;
@@ -349,18 +362,19 @@ pub const BULK_PIECE: usize = 64 * 1024;
 /// Bytes that the kernel holds for it, sent and unsent (`SO_SNDBUF`; it doubles the number).
 pub const BULK_SENT: usize = 64 * 1024;
 
-/// Bytes that the kernel takes in unread from its controller (`SO_RCVBUF`; it doubles the number): what is read at a time.
-pub const BULK_RECEIVED: usize = 64 * 1024;
+/// Bytes that the kernel takes in unread from its controller (`SO_RCVBUF`; it doubles the number): twice what is read at a
+/// time, so that the controller need not wait for the reader.
+pub const BULK_RECEIVED: usize = 128 * 1024;
 
 /// The next, which are wide: with the first ones more than an engineer has open. The others have room for what a robot and
 /// an engineer say to each other: 2 KiB on their way are megabytes a second on a local network.
-pub const WIDE_MAX: usize = 12;
+pub const WIDE_MAX: usize = 13;
 
 /// Bytes of one write to a wide socket. It is a segment of its own in the kernel.
 pub const WIDE_PIECE: usize = 16 * 1024;
 
 /// Bytes that the kernel holds for a wide socket, sent and unsent (`SO_SNDBUF`; it doubles the number).
-pub const WIDE_SENT: usize = 32 * 1024;
+pub const WIDE_SENT: usize = 24 * 1024;
 
 /// Bytes that the kernel takes in unread from the controller of a wide socket (`SO_RCVBUF`; it doubles the number): twice
 /// what is read at a time. Without it each connection would grow to megabytes while the tunnel is slow.
@@ -612,6 +626,14 @@ const fn charged(queues: usize) -> usize {
 pub const KERNEL_LINK: usize =
     KERNEL_SOCKET + charged(queue_sent(LINK_SENT, TLS_BUFFER) + queue_received(LINK_RECEIVED));
 
+/// Bytes of the kernel for the wide one.
+pub const KERNEL_WIDE_LINK: usize = KERNEL_SOCKET
+    + charged(queue_sent(WIDE_LINK_SENT, TLS_BUFFER) + queue_received(WIDE_LINK_RECEIVED));
+
+/// Bytes of the kernel for the broker's connection.
+pub const KERNEL_BROKER: usize = KERNEL_SOCKET
+    + charged(queue_sent(BROKER_SENT, MQTT_TLS_BUFFER) + queue_received(BROKER_RECEIVED));
+
 /// Bytes of the kernel for a socket with room for bulk.
 pub const KERNEL_BULK: usize =
     KERNEL_SOCKET + charged(queue_sent(BULK_SENT, BULK_PIECE) + queue_received(BULK_RECEIVED));
@@ -627,7 +649,9 @@ pub const KERNEL_NARROW: usize = KERNEL_SOCKET
 /// Bytes that the kernel can hold for the agent: the links and the broker's connection, all controllers, both ways and
 /// every queue full.
 pub const KERNEL_MAX: usize = KERNEL_IDLE
-    + (TUNNELS_MAX + 1) * KERNEL_LINK
+    + KERNEL_BROKER
+    + KERNEL_WIDE_LINK
+    + (TUNNELS_MAX - 1) * KERNEL_LINK
     + BULK_MAX * KERNEL_BULK
     + WIDE_MAX * KERNEL_WIDE
     + (SEATS_MAX - BULK_MAX - WIDE_MAX) * KERNEL_NARROW;

@@ -23,6 +23,7 @@ use crate::control::status::Gatherer;
 use crate::ledger::tunnel::TunnelEntry;
 use crate::ledger::{Ledger, name_of};
 use crate::limits::{POOL_BLOCKS, RESTART_HEALTHY, STOP_LIMIT, TUNNEL_LIFETIME};
+use crate::link::room::Rooms;
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::notify::board::Board;
@@ -48,6 +49,7 @@ pub(super) struct Gateway {
     pub(super) way: Rc<Way>,
     pool: Rc<Pool>,
     seats: Rc<Seats>,
+    rooms: Rc<Rooms>,
     gates: Rc<Gates>,
     pub(super) ledger: Rc<Ledger>,
     /// What the cell says.
@@ -91,6 +93,7 @@ impl Gateway {
             panel: None,
             pool,
             seats: Seats::new(),
+            rooms: Rooms::new(),
             gates: Rc::default(),
             ledger: Ledger::new(audit),
             verdict: Verdict::On("not looked yet".to_owned()),
@@ -222,6 +225,7 @@ impl Gateway {
             connections: self.config.places.connections,
             pool: Rc::clone(&self.pool),
             seats: Rc::clone(&self.seats),
+            rooms: Rc::clone(&self.rooms),
             desk: Rc::clone(&place.desk),
             pulse: pulse.clone(),
         });

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
 
 use super::reply::Reply;
+use super::room::Room;
 use super::tls;
 use super::way::{ReachError, Reached, Way};
 use super::websocket::Link;
@@ -115,6 +116,7 @@ pub async fn dial(
     tls: Arc<ClientConfig>,
     access_token: &Secret,
     client_token: &ClientToken,
+    room: &Room,
     stage: &Cell<Stage>,
 ) -> Result<Dialled, DialError> {
     let whole = async {
@@ -124,7 +126,7 @@ pub async fn dial(
             local,
             proxied,
         } = way
-            .reach(&resolve::SERVICE, endpoint)
+            .reach(&resolve::SERVICE, endpoint, room)
             .await
             .map_err(DialError::Reach)?;
         stage.set(Stage::Tls);

@@ -13,9 +13,8 @@ use std::task::Poll;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Timeout, timeout};
 
-use crate::limits::{
-    ADDRESSES_MAX, ATTEMPT_DELAY, DIAL_ATTEMPT, LINK_RECEIVED, LINK_SENT, LINK_UNSENT, PONG_LIMIT,
-};
+use super::room::Room;
+use crate::limits::{ADDRESSES_MAX, ATTEMPT_DELAY, DIAL_ATTEMPT, LINK_UNSENT, PONG_LIMIT};
 use crate::socket;
 
 /// What every address said when none of them worked.
@@ -27,19 +26,21 @@ pub struct Unreached(Vec<(SocketAddr, io::Error)>);
 ///
 /// # Errors
 /// What each address said.
-pub async fn reach(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Unreached> {
-    race(order(addresses), connect).await
+pub async fn reach(
+    addresses: Vec<SocketAddr>,
+    room: &Room,
+) -> Result<(TcpStream, SocketAddr), Unreached> {
+    race(order(addresses), |address| connect(address, room)).await
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr, room: &Room) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket::tune(&socket, Some(PONG_LIMIT))?;
-    socket::bound_sent(&socket, LINK_SENT)?;
+    room.bound(&socket)?;
     socket::bound_unsent(&socket, LINK_UNSENT)?;
-    socket::bound_received(&socket, LINK_RECEIVED)?;
     socket.connect(address).await
 }
 
@@ -310,7 +311,7 @@ mod tests {
         // Nobody has the address of documentation (RFC 3849): no route, or no answer.
         let mut given = addresses(&["[2001:db8::1]:443"]);
         given.push(there);
-        let (stream, address) = reach(given).await.expect("the second");
+        let (stream, address) = reach(given, &Room::link()).await.expect("the second");
         assert_eq!(
             (address, stream.peer_addr().expect("connected")),
             (there, there)

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::proxy::{self, ProxyError};
 use super::reach::{Unreached, reach};
+use super::room::Room;
 use super::stream::Stream;
 use super::tls;
 use crate::config::{Endpoint, Proxy};
@@ -87,15 +88,20 @@ impl Way {
     ///
     /// # Errors
     /// Where it ended, and why.
-    pub async fn reach(&self, lane: &'static Lane, to: &Endpoint) -> Result<Reached, ReachError> {
+    pub async fn reach(
+        &self,
+        lane: &'static Lane,
+        to: &Endpoint,
+        room: &Room,
+    ) -> Result<Reached, ReachError> {
         let Some(proxy) = self.proxy_for(to) else {
             let addresses = resolve::addresses(lane, &to.host, to.port).await;
-            let (tcp, peer) = reach(addresses.map_err(ReachError::Resolve)?)
+            let (tcp, peer) = reach(addresses.map_err(ReachError::Resolve)?, room)
                 .await
                 .map_err(ReachError::Tcp)?;
             return Ok(Reached::new(Stream::Tcp(tcp), peer, false));
         };
-        self.through(proxy, lane, to)
+        self.through(proxy, lane, to, room)
             .await
             .map_err(|error| ReachError::Proxy(proxy.endpoint.clone(), error))
     }
@@ -105,10 +111,11 @@ impl Way {
         proxy: &Proxy,
         lane: &'static Lane,
         to: &Endpoint,
+        room: &Room,
     ) -> Result<Reached, ProxyError> {
         let Endpoint { host, port } = &proxy.endpoint;
         let addresses = resolve::addresses(lane, host, *port).await;
-        let (tcp, peer) = reach(addresses.map_err(ProxyError::Resolve)?)
+        let (tcp, peer) = reach(addresses.map_err(ProxyError::Resolve)?, room)
             .await
             .map_err(ProxyError::Tcp)?;
         let let_through = async {

@@ -40,6 +40,7 @@ use self::inbox::Inbox;
 use self::session::Progress;
 use crate::config::{Endpoint, Notify};
 use crate::limits::{MQTT_STAGE_LIMIT, MQTT_TLS_BUFFER};
+use crate::link::room::Room;
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
@@ -158,7 +159,11 @@ impl Post {
         let Ok(name) = ServerName::try_from(self.endpoint.host.clone()) else {
             return Ended::Name;
         };
-        let reached = match self.way.reach(&resolve::BROKER, &self.endpoint).await {
+        let reached = match self
+            .way
+            .reach(&resolve::BROKER, &self.endpoint, &Room::broker())
+            .await
+        {
             Ok(reached) => reached,
             Err(error) => return Ended::Reach(error),
         };

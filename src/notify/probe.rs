@@ -12,6 +12,7 @@ use super::ended::{Ended, Stage};
 use super::{alpn_of, session};
 use crate::config::Notify;
 use crate::limits::{MQTT_STAGE_LIMIT, MQTT_TLS_BUFFER};
+use crate::link::room::Room;
 use crate::link::tls;
 use crate::link::way::Way;
 use crate::resolve;
@@ -32,7 +33,7 @@ async fn greet(thing: &str, notify: &Notify, way: &Way) -> Result<bool, Ended> {
         .map_err(|error| Ended::Bug(error.to_string()))?;
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| Ended::Name)?;
     let reached = way
-        .reach(&resolve::BROKER, endpoint)
+        .reach(&resolve::BROKER, endpoint, &Room::broker())
         .await
         .map_err(Ended::Reach)?;
     let shake = TlsConnector::from(tls).connect(name, reached.stream);

@@ -15,6 +15,7 @@ use super::stop::say;
 use crate::ledger::tunnel::TunnelState;
 use crate::limits::{CLOSE_LIMIT, STOP_LIMIT};
 use crate::link::dial::{DialError, Dialled, Stage, dial};
+use crate::link::room::Room;
 use crate::link::websocket::CloseCode;
 
 impl Tunnel {
@@ -28,6 +29,7 @@ impl Tunnel {
         let tls = Arc::clone(&self.setup.tls);
         let access_token = Rc::clone(&self.setup.access_token);
         let client_token = Rc::clone(&self.setup.client_token);
+        let room = self.take_room();
         let stage = Cell::new(Stage::Way);
         // Boxed: a TLS handshake is far larger than everything else that waits here.
         let mut dialling = Box::pin(dial(
@@ -36,6 +38,7 @@ impl Tunnel {
             tls,
             &access_token,
             &client_token,
+            &room,
             &stage,
         ));
         let interrupt = match self.meanwhile(&mut dialling).await {
@@ -53,5 +56,17 @@ impl Tunnel {
             let _ = self.beside_relays(timeout(STOP_LIMIT, parting)).await;
         }
         Err(interrupt)
+    }
+
+    /// The tunnel's room: kept from link to link, but for a wide one that has become free.
+    fn take_room(&mut self) -> Rc<Room> {
+        if let Some(room) = &self.room
+            && room.is_wide()
+        {
+            return Rc::clone(room);
+        }
+        let room = Rc::new(self.setup.rooms.take());
+        self.room = Some(Rc::clone(&room));
+        room
     }
 }

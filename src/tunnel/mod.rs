@@ -41,6 +41,7 @@ use crate::config::{ClientToken, Endpoint};
 use crate::ledger::tunnel::{Came, TunnelEntry, TunnelState};
 use crate::limits::OUTBOX_MAX;
 use crate::link::dial::{DialError, Dialled};
+use crate::link::room::{Room, Rooms};
 use crate::link::route;
 use crate::link::way::Way;
 use crate::protocol::backoff::Backoff;
@@ -94,6 +95,8 @@ pub struct Setup {
     pub pool: Rc<Pool>,
     /// The sockets to controllers.
     pub seats: Rc<Seats>,
+    /// What the kernel may hold for its links.
+    pub rooms: Rc<Rooms>,
     /// What the agent wants.
     pub desk: Rc<Desk>,
     /// Told of every byte that moves.
@@ -107,6 +110,8 @@ pub struct Tunnel {
     relays: Box<Relays>,
     clock: Clock,
     backoff: Backoff,
+    /// What the kernel may hold for its link.
+    room: Option<Rc<Room>>,
     /// A WebSocket of it was up before, of this agent or of one before a restart.
     was_up: bool,
 }
@@ -122,6 +127,7 @@ impl Tunnel {
             relays: Box::new(Relays::new()),
             clock: Clock::new(),
             backoff: Backoff::tunnel(),
+            room: None,
         }
     }
 

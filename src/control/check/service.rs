@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::item::Item;
 use crate::config::{Config, Endpoint};
 use crate::limits::{CLOSE_LIMIT, DIAL_LIMIT};
+use crate::link::room::Room;
 use crate::link::tls;
 use crate::link::way::{ReachError, Reached, Way};
 use crate::resolve::{self, Lane};
@@ -32,7 +33,7 @@ pub(super) async fn tried(config: &Config, way: &Way) -> Vec<Item> {
     if !found {
         return items;
     }
-    match way.reach(&resolve::SERVICE, &endpoint).await {
+    match way.reach(&resolve::SERVICE, &endpoint, &Room::link()).await {
         Ok(reached) => {
             if let Some(proxy) = way.proxy_for(&endpoint) {
                 items.push(Item::well(

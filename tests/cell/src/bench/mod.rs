@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod options;
 mod process;
+mod program;
 mod promise;
 mod relay;
 mod report;

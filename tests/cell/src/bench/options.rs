@@ -12,6 +12,8 @@ tests/bench/run [OPTIONS]
   --short        CI's run, below 3 minutes: fewer rounds, and each ratio is held
   --rounds N     rounds of each measurement, interleaved; their median counts
   --agent PATH   the binary to be measured; a release
+  --reference PATH
+                 the C++ localproxy beside it, in the group relay; wants `openssl rehash`
   --json PATH    write the figures there as well
   --only NAME    one group: relay, load, memory, start, idle, growth
   --hold         fail where a ratio is worse than it is promised
@@ -32,6 +34,7 @@ pub(super) struct Options {
     pub(super) short: bool,
     pub(super) rounds: usize,
     pub(super) agent: PathBuf,
+    pub(super) reference: Option<PathBuf>,
     pub(super) json: Option<PathBuf>,
     pub(super) only: Option<String>,
     pub(super) hold: bool,
@@ -47,6 +50,7 @@ impl Options {
             short: false,
             rounds: 0,
             agent: "target/release/cellgate".into(),
+            reference: None,
             json: None,
             only: None,
             hold: false,
@@ -65,6 +69,9 @@ impl Options {
                     options.rounds = rounds.map_err(fault)?;
                 }
                 Long("agent") => options.agent = parser.value().map_err(fault)?.into(),
+                Long("reference") => {
+                    options.reference = Some(parser.value().map_err(fault)?.into());
+                }
                 Long("json") => options.json = Some(parser.value().map_err(fault)?.into()),
                 Long("only") => {
                     let group = parser.value().map_err(fault)?;

@@ -44,6 +44,11 @@ impl Process {
         self.status("VmRSS")
     }
 
+    /// The most that it had, KiB.
+    pub(super) fn peak(self) -> io::Result<u64> {
+        self.status("VmHWM")
+    }
+
     /// The part of it that no file backs, KiB.
     pub(super) fn anonymous(self) -> io::Result<u64> {
         self.status("RssAnon")

@@ -66,7 +66,7 @@ impl Report {
             for (way, values) in &row.values {
                 line += &format!("  {way} {}", short(median(values)));
             }
-            for to in ["loop", "limit"] {
+            for to in ["loop", "limit", "reference"] {
                 if let Some(ratio) = row.ratio(to) {
                     line += &format!("  agent/{to} {ratio:.2}");
                 }

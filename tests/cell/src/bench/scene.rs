@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::bare::Bare;
 use super::options::Options;
 use super::process::Process;
+use super::program::Program;
 use super::service::{Service, Tunnel};
 use super::targets::{Kind, Targets};
 use super::way::Way;
@@ -20,28 +21,35 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Everything that a bulk transfer and a round trip need.
 pub(super) struct Scene {
     pub(super) targets: Targets,
-    pub(super) ways: [Way; 3],
-    _agent: Agent,
-    _service: Service,
+    pub(super) ways: Vec<Way>,
+    service: Service,
 }
 
 impl Scene {
     pub(super) async fn start(options: &Options) -> io::Result<Scene> {
         let targets = Targets::start()?;
         let service = Service::start().await?;
-        let (agent, tunnel) = tunnel(options, &service, &targets).await?;
+        let agent = Program::agent(options, &service, &targets).await?;
         let bare = Bare::start(service.authority(), &targets)?;
-        let process = of(&agent)?;
+        let mut ways = vec![Way::Tunnel(Box::new(agent)), Way::Loop(bare), Way::Straight];
+        if let Some(binary) = &options.reference {
+            let reference = Program::reference(binary, &service, &targets).await?;
+            ways.push(Way::Tunnel(Box::new(reference)));
+        }
         Ok(Scene {
             targets,
-            ways: [
-                Way::Agent(Box::new(tunnel), process),
-                Way::Loop(bare),
-                Way::Straight,
-            ],
-            _agent: agent,
-            _service: service,
+            ways,
+            service,
         })
+    }
+
+    /// The reference anew: it may have died in a transfer, or grown.
+    pub(super) async fn renew(&mut self, options: &Options) -> io::Result<()> {
+        if let (Some(binary), Some(way)) = (&options.reference, self.ways.last_mut()) {
+            let reference = Program::reference(binary, &self.service, &self.targets).await?;
+            *way = Way::Tunnel(Box::new(reference));
+        }
+        Ok(())
     }
 }
 

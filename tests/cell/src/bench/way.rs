@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::bare::Bare;
 use super::process::Process;
+use super::program::Program;
 use super::service::{Stream, Tunnel};
 use super::targets::{Kind, Targets};
 
@@ -18,7 +19,7 @@ use super::targets::{Kind, Targets};
 const PIECE: usize = 63 * 1024;
 
 /// No measurement takes longer than this; one that does has failed.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Round trips before those that are counted.
 const WARM: usize = 100;
@@ -34,9 +35,10 @@ pub(super) struct Took {
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 
-/// The three ways.
+/// The ways.
 pub(super) enum Way {
-    Agent(Box<Tunnel>, Process),
+    /// By a tunnel, through the agent or the reference.
+    Tunnel(Box<Program>),
     Loop(Bare),
     Straight,
 }
@@ -45,24 +47,29 @@ impl Way {
     /// How it is called in the results.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Way::Agent(..) => "agent",
+            Way::Tunnel(program) => program.name,
             Way::Loop(_) => "loop",
             Way::Straight => "straight",
         }
     }
 
-    fn cpu(&self) -> io::Result<Duration> {
+    /// The process that relays, if one does.
+    pub(super) fn process(&self) -> Option<Process> {
         match self {
-            Way::Agent(_, process) => process.cpu(),
-            Way::Loop(bare) => bare.process().cpu(),
-            Way::Straight => Ok(Duration::ZERO),
+            Way::Tunnel(program) => Some(program.process),
+            Way::Loop(bare) => Some(bare.process()),
+            Way::Straight => None,
         }
+    }
+
+    fn cpu(&self) -> io::Result<Duration> {
+        self.process().map_or(Ok(Duration::ZERO), Process::cpu)
     }
 
     async fn connect(&self, targets: &Targets, kind: Kind) -> io::Result<Box<dyn Socket>> {
         Ok(match self {
             Way::Loop(bare) => Box::new(bare.connect(kind).await?),
-            Way::Agent(..) | Way::Straight => {
+            Way::Tunnel(_) | Way::Straight => {
                 let socket = TcpStream::connect(targets.address(kind)).await?;
                 socket.set_nodelay(true)?;
                 Box::new(socket)
@@ -79,7 +86,8 @@ impl Way {
     ) -> io::Result<Vec<Duration>> {
         let mut times = Vec::with_capacity(WARM + count);
         let all = async {
-            if let Way::Agent(tunnel, _) = self {
+            if let Way::Tunnel(program) = self {
+                let tunnel = &mut program.tunnel;
                 let stream = tunnel.open(Kind::Echo.service(), 1).await?;
                 for _ in 0..WARM + count {
                     let start = Instant::now();
@@ -117,7 +125,8 @@ impl Way {
         let (cpu, start) = (self.cpu()?, Instant::now());
         within(async {
             match (&mut *self, &mut open) {
-                (Way::Agent(tunnel, _), Open::Stream(stream)) => {
+                (Way::Tunnel(program), Open::Stream(stream)) => {
+                    let tunnel = &mut program.tunnel;
                     let frames: Vec<Bytes> = (0..connections)
                         .map(|number| stream.data(number, vec![7; PIECE]))
                         .collect();
@@ -154,7 +163,8 @@ impl Way {
         let (cpu, start) = (self.cpu()?, Instant::now());
         within(async {
             match (&mut *self, &mut open) {
-                (Way::Agent(tunnel, _), Open::Stream(stream)) => {
+                (Way::Tunnel(program), Open::Stream(stream)) => {
+                    let tunnel = &mut program.tunnel;
                     for number in 0..connections {
                         tunnel.put(stream.data(number, wanted.to_vec())).await?;
                     }
@@ -179,7 +189,7 @@ impl Way {
 
     async fn close(&mut self, open: Open) -> io::Result<()> {
         match (self, open) {
-            (Way::Agent(tunnel, _), Open::Stream(stream)) => tunnel.end(stream).await,
+            (Way::Tunnel(program), Open::Stream(stream)) => program.tunnel.end(stream).await,
             (_, _) => Ok(()),
         }
     }
@@ -204,10 +214,9 @@ impl Open {
         kind: Kind,
         connections: u32,
     ) -> io::Result<Open> {
-        if let Way::Agent(tunnel, _) = way {
-            return Ok(Open::Stream(
-                tunnel.open(kind.service(), connections).await?,
-            ));
+        if let Way::Tunnel(program) = way {
+            let stream = program.tunnel.open(kind.service(), connections).await?;
+            return Ok(Open::Stream(stream));
         }
         let mut sockets = Vec::new();
         for _ in 0..connections {
