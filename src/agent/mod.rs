@@ -44,20 +44,23 @@ pub async fn run(config: Config, access_token: Option<Secret>) -> io::Result<Out
     let watchdog = Rc::new(Watchdog::open(config.watchdog.clone()));
     let heartbeat = Heartbeat::new();
     let gateway = Gateway::new(config, Rc::clone(&watchdog), Rc::clone(&heartbeat));
-    let found = |round: &Round| match round {
-        Round::Alive => watchdog.feed(),
+    let feeder = Rc::clone(&watchdog);
+    let found = move |round: &Round| match round {
+        Round::Alive => feeder.feed(),
         Round::Doubtful(which) => warn!("{which} turns without end; the watchdog is not fed"),
         Round::Hung(_) => {}
     };
-    // Every tunnel is a task of its own: what wakes one does not look at the others.
+    let every = watchdog.every();
+    // Every tunnel is a task of its own, and so is what stands here: what wakes one does not look at the others.
     let tunnels = LocalSet::new();
-    let living = Box::pin(tunnels.run_until(async {
+    let life = tunnels.spawn_local(async move {
         tokio::select! {
             over = async { gateway?.live(access_token).await } => Ok(over),
-            hung = heartbeat.run(watchdog.every(), found) => Err(hung),
+            hung = heartbeat.run(every, found) => Err(hung),
         }
-    }));
-    match living.await {
+    });
+    let living = Box::pin(tunnels.run_until(life));
+    match living.await.map_err(io::Error::other)? {
         Ok(over) => {
             // An end with a reason is no hang; whoever starts the agent decides what comes of it.
             watchdog.release();

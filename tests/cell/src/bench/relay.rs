@@ -6,7 +6,7 @@ use super::options::Options;
 use super::program::REFERENCE;
 use super::report::{Report, median, quantile};
 use super::scene::Scene;
-use super::way::{Took, Way};
+use super::way::{Took, WARM, Way};
 
 /// Bytes a round trip: a key, a block of KRterm, a block of KIDE.
 const SIZES: [usize; 3] = [1, 512, 2960];
@@ -60,7 +60,13 @@ async fn round_trips(
     let mut figures = Vec::new();
     for place in order(round, scene.ways.len()) {
         let way = &mut scene.ways[place];
+        let cpu = way.cpu()?;
         let times = way.round_trips(&scene.targets, size, count).await?;
+        if way.process().is_some() {
+            let each = (way.cpu()? - cpu).as_secs_f64() * 1e6 / (WARM + count) as f64;
+            let name = format!("CPU a round trip {size} B");
+            report.add(GROUP, name, "µs", way.name(), each);
+        }
         let micros: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
         figures.push((way.name(), median(&micros), quantile(&micros, 0.99)));
     }

@@ -22,7 +22,7 @@ const PIECE: usize = 63 * 1024;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Round trips before those that are counted.
-const WARM: usize = 100;
+pub(super) const WARM: usize = 100;
 
 /// What a bulk transfer took.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,8 @@ impl Way {
         }
     }
 
-    fn cpu(&self) -> io::Result<Duration> {
+    /// Time of that process on a processor so far.
+    pub(super) fn cpu(&self) -> io::Result<Duration> {
         self.process().map_or(Ok(Duration::ZERO), Process::cpu)
     }
 
