@@ -5,6 +5,7 @@ pub mod control;
 pub mod frames;
 pub mod handshake;
 pub mod heap;
+pub mod link;
 mod model;
 pub mod notification;
 pub mod session;
