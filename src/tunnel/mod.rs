@@ -11,6 +11,7 @@ pub mod desk;
 mod dialling;
 pub mod directory;
 mod down;
+mod notes;
 mod readiness;
 mod relays;
 mod stop;
@@ -34,6 +35,7 @@ use self::clock::Clock;
 use self::desk::{Desk, Interrupt, Why};
 use self::directory::Directory;
 use self::down::Down;
+use self::notes::Notes;
 use self::relays::Relays;
 use self::up::Up;
 use crate::audit::Event;
@@ -110,6 +112,7 @@ pub struct Tunnel {
     relays: Box<Relays>,
     clock: Clock,
     backoff: Backoff,
+    notes: Notes,
     /// What the kernel may hold for its link.
     room: Option<Rc<Room>>,
     /// A WebSocket of it was up before, of this agent or of one before a restart.
@@ -127,6 +130,7 @@ impl Tunnel {
             relays: Box::new(Relays::new()),
             clock: Clock::new(),
             backoff: Backoff::tunnel(),
+            notes: Notes::new(),
             room: None,
         }
     }

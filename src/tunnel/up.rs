@@ -25,7 +25,7 @@ use crate::link::websocket::{CloseCode, Link, Lost, Received};
 use crate::protocol::ids::Version;
 use crate::protocol::liveness::{Liveness, Pulse};
 use crate::protocol::message::{DATA_HEAD_MAX, DATA_TAIL_MAX};
-use crate::protocol::session::{Command, Ending, Session};
+use crate::protocol::session::{Command, Ending, Note, Session};
 use crate::protocol::streams::Slot;
 use crate::relay::{Event, Over, Relay};
 
@@ -276,7 +276,19 @@ impl<'a> Up<'a> {
                 let kept = self.outbox.push_back(frame).is_ok();
                 debug_assert!(kept, "an answer without a place");
             }
-            Command::Note(note) => warn!("{}: {note}", self.tunnel.name),
+            Command::Note(note) => self.note(&note, now),
+        }
+    }
+
+    fn note(&mut self, note: &Note, now: Instant) {
+        let tunnel = &mut self.tunnel;
+        match tunnel.notes.admit(now) {
+            None => {}
+            Some(0) => warn!("{}: {note}", tunnel.name),
+            Some(withheld) => warn!(
+                "{}: {note}; {withheld} more such lines were left out before it",
+                tunnel.name
+            ),
         }
     }
 

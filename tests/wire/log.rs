@@ -85,3 +85,16 @@ async fn a_lost_websocket_is_told_and_so_is_the_next_try() {
     stage.connected_after(mark).await;
     stage.end();
 }
+
+#[tokio::test]
+async fn a_flood_of_odd_frames_is_no_flood_of_lines() {
+    let (stage, mut raw, _target) = one_robot(Behaviour::Echo).await;
+    let zero = Message::stream_start(0, "robot1", 1);
+    let flood = vec![zero; 1_000];
+    stage.tunnel.destination.send_many(&flood).expect("there");
+    start(&mut raw, 1, "robot1", 1).await;
+    let lines = stage.agent.log();
+    let odd = lines.iter().filter(|line| line.contains("stream ID 0"));
+    assert_eq!(odd.count(), 30);
+    stage.end();
+}

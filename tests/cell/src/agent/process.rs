@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::builder::AgentBuilder;
@@ -22,11 +23,15 @@ use crate::service::{Service, Tunnel};
 /// Lines of the log that are shown when a test fails.
 const SHOWN: usize = 200;
 
+/// For the end of the log of an agent that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A running agent. Killed when it is dropped; if that happens in a panic, its log is printed.
 pub struct Agent {
     child: Child,
     pid: i32,
     log: Journal<String>,
+    followers: Vec<JoinHandle<()>>,
     folder: Arc<Folder>,
 }
 
@@ -64,16 +69,18 @@ impl Agent {
             .and_then(|pid| i32::try_from(pid).ok())
             .ok_or_else(|| io::Error::other("the agent has no process id"))?;
         let log = Journal::default();
+        let mut followers = Vec::new();
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(follow(stderr, log.clone()));
+            followers.push(tokio::spawn(follow(stderr, log.clone())));
         }
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(follow(stdout, log.clone()));
+            followers.push(tokio::spawn(follow(stdout, log.clone())));
         }
         Ok(Self {
             child,
             pid,
             log,
+            followers,
             folder: Arc::clone(&builder.folder),
         })
     }
@@ -174,6 +181,11 @@ impl Agent {
                 format!("the agent still runs after {limit:?}"),
             )
         })??;
+        // What it wrote last may still be on its way to the log. A child of its own would hold the pipe.
+        for follower in &mut self.followers {
+            let _ = timeout(LAST_WORDS, follower).await;
+        }
+        self.followers.clear();
         status
             .code()
             .ok_or_else(|| io::Error::other(format!("the agent was ended by a signal: {status}")))
