@@ -49,8 +49,8 @@ def ratio(row, to):
 
 
 def table(rows):
-    ways = [way for way in ("agent", "loop", "straight", "limit") if any(way in row["values"] for row in rows)]
-    against = [way for way in ("loop", "limit") if way in ways]
+    ways = [way for way in ("agent", "loop", "reference", "straight", "limit") if any(way in row["values"] for row in rows)]
+    against = [way for way in ("loop", "reference", "limit") if way in ways]
     head = ["", "unit", *ways, *(f"agent / {way}" for way in against)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "--:|" * (len(head) - 2)]
     for row in rows:
