@@ -27,8 +27,8 @@
 //!
 //! Nevers: `protocol` imports no tokio and reads no clock; `config` and `limits` import no room above them;
 //! `link` and `relay` do not know each other; only `tunnel` sees protocol, link and relay together; only `agent`
-//! sees `tunnel`; it also makes what tunnels share, the pool, the seats, the rooms, the gates, the way out and the ledger. `notify`
-//! and `control` know no tunnel: what they take in goes to `agent`.
+//! sees `tunnel`; it also makes what tunnels share, the pool, the seats, the rooms of the links, the gates, the way out and
+//! the ledger. `notify` and `control` know no tunnel: what they take in goes to `agent`.
 //!
 //! A byte's way down: TLS → WebSocket message → frame → [`protocol::session::Command::Deliver`] → the
 //! controller's socket; only what the socket refuses is copied, into that connection's ring. Up: the socket is

@@ -341,8 +341,8 @@ pub const LINK_SENT: usize = 64 * 1024;
 /// link of a tunnel that is paused grow to megabytes.
 pub const LINK_RECEIVED: usize = 64 * 1024;
 
-/// The same for the one link of a gateway that is wide: the first, and mostly the only one. With half of what it takes in
-/// here a loopback is a fifth slower down, with more it is not faster.
+/// The same for the one link of a gateway that is wide: the first, and mostly the only one. On a loopback its rate down is
+/// 1.6 times that with 88 KiB, 1.1 times that with 176, and that with 512.
 pub const WIDE_LINK_SENT: usize = 128 * 1024;
 
 /// As [`WIDE_LINK_SENT`], of what comes.

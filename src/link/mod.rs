@@ -1,9 +1,10 @@
 //! The outgoing connection: resolve, TCP, proxy, TLS, WebSocket.
 //!
-//! Is responsible for: the way out ([`way`]), with the first address that answers ([`reach`]), what the
-//! kernel may hold for it ([`room`]), and through the owner's HTTP proxy ([`proxy`]); reaching the service ([`dial`]) with a verified certificate ([`tls`]); carrying WebSocket
-//! messages both ways with bounded buffers ([`websocket`]; `inflow` cuts what comes, `outflow` makes what goes); and
-//! saying what became of the way of a lost connection ([`route`]). Knows nothing of the tunnel's streams.
+//! Is responsible for: the way out ([`way`]), with the first address that answers ([`reach`]), what the kernel may hold for
+//! it ([`room`]), and through the owner's HTTP proxy ([`proxy`]); reaching the service ([`dial`]) with a verified certificate
+//! ([`tls`]); carrying WebSocket messages both ways with bounded buffers ([`websocket`]; `inflow` cuts what comes, `outflow`
+//! makes what goes); and saying what became of the way of a lost connection ([`route`]). Knows nothing of the tunnel's
+//! streams.
 
 pub mod dial;
 mod head;

@@ -70,7 +70,8 @@ impl Room {
         self.wide.is_some()
     }
 
-    /// Tells the kernel what it may hold. Before the connection is made: the window that the other end is offered depends on it.
+    /// Tells the kernel what it may hold. Before the connection is made: the window that the other end is offered depends
+    /// on it.
     ///
     /// # Errors
     /// What the kernel says.
