@@ -4,6 +4,7 @@
 mod stage;
 
 mod faults;
+mod reference;
 mod secrets;
 mod targets;
 mod tunnel;

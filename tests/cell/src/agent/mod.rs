@@ -9,6 +9,7 @@ mod configuration;
 mod folder;
 mod gateway;
 mod process;
+mod reference;
 
 pub use builder::{AgentBuilder, under_test};
 pub use configuration::Configuration;
@@ -16,5 +17,6 @@ pub use folder::Folder;
 pub use gateway::{Finished, Gateway};
 pub use nix::sys::signal::Signal;
 pub use process::Agent;
+pub use reference::reference;
 
 pub(crate) use process::follow;

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use super::options::Options;
 use super::process::Process;
 use super::scene::{accepted, of, tunnel};
 use super::service::{Service, Tunnel};
 use super::targets::{Kind, Targets};
-use crate::agent::{Agent, AgentBuilder};
+use crate::agent::{Agent, reference};
 use crate::service::random_hex;
 
 /// What the reference is called in the results.
@@ -38,22 +37,9 @@ impl Program {
         service: &Service,
         targets: &Targets,
     ) -> io::Result<Program> {
-        let builder = AgentBuilder::new(std::path::absolute(binary)?)?;
-        let builder = builder.file("ca.pem", &service.authority().ca_pem())?;
-        let folder = builder.folder().to_owned();
-        // It wants a folder with hashed names.
-        let rehashed = Command::new("openssl")
-            .arg("rehash")
-            .arg(&folder)
-            .status()?;
-        if !rehashed.success() {
-            return Err(io::Error::other("openssl rehash failed"));
-        }
+        let builder = reference(binary, &service.endpoint()?, &service.authority().ca_pem())?;
         let routes = Kind::ALL.map(|kind| format!("{}={}", kind.service(), targets.address(kind)));
         let agent = builder
-            .args(["-e", &service.endpoint()?])
-            .arg("-c")
-            .arg(folder)
             .args(["-d", &routes.join(",")])
             .token(&random_hex())
             .start()?;

@@ -5,10 +5,9 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use cell::agent::{Agent, AgentBuilder};
+use cell::agent::{Agent, AgentBuilder, reference};
 use cell::pattern::pattern;
 use cell::service::{Event, Protocol, Service, Tunnel};
 use cell::source::{RawSource, RecvError, Source, SourceOptions};
@@ -22,21 +21,14 @@ use crate::{LIMIT, SERVICES, service};
 
 fn builder(service: &Service, token: &str) -> AgentBuilder {
     let binary = std::env::var_os("LOCALPROXY").expect("LOCALPROXY names the reference's binary");
-    let builder = AgentBuilder::new(PathBuf::from(binary))
-        .expect("a folder")
-        .file("ca.pem", service.ca_pem())
-        .expect("a file");
-    // The reference wants a folder with hashed names.
-    let rehashed = Command::new("openssl")
-        .arg("rehash")
-        .arg(builder.folder())
-        .status();
-    assert!(rehashed.expect("openssl is installed").success());
-    let folder = builder.folder().to_owned();
+    let builder = reference(
+        &PathBuf::from(binary),
+        &service.endpoint(),
+        service.ca_pem(),
+    );
     builder
-        .args(["-e", &service.endpoint(), "-v", "6", "-b", "127.0.0.1"])
-        .arg("-c")
-        .arg(folder)
+        .expect("a file, and openssl")
+        .args(["-v", "6", "-b", "127.0.0.1"])
         .token(token)
 }
 
