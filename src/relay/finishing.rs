@@ -66,7 +66,7 @@ impl Finishing {
             "{}: cut: too many connections end at the same time",
             self.relay.label
         );
-        self.give_up("its place was needed");
+        self.relay.give_up("its place was needed");
     }
 
     /// Whether it holds on to bytes that do not fit its ring.
@@ -87,7 +87,7 @@ impl Finishing {
     /// Goes on; ready when the socket may be closed.
     pub fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if now >= self.until {
-            self.give_up("the time for it is over");
+            self.relay.give_up("the time for it is over");
             return Poll::Ready(());
         }
         if let State::Connecting(way) = &mut self.relay.state {
@@ -95,17 +95,22 @@ impl Finishing {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(wire)) => self.relay.handle_connected(wire, now),
                 Poll::Ready(Err(error)) => {
-                    self.give_up(&error.to_string());
+                    self.relay.give_up(&error.to_string());
                     return Poll::Ready(());
                 }
             }
         }
         if self.throw_away(cx).is_ready() {
-            self.give_up("the controller closed the connection");
+            self.relay.give_up("the controller closed the connection");
             return Poll::Ready(());
         }
         if self.stage == Stage::Writing {
             self.relay.poll_ring(now, cx);
+            if let State::Deaf(_, error, _) = &self.relay.state {
+                let error = error.to_string();
+                self.relay.give_up(&error);
+                return Poll::Ready(());
+            }
             if self.relay.waiting() == 0 && self.send_fin(now, cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -121,7 +126,7 @@ impl Finishing {
         }
         match self.relay.poll_stall(now) {
             Some(over) => {
-                self.give_up(&over.to_string());
+                self.relay.give_up(&over.to_string());
                 self.relay.reset();
                 Poll::Ready(())
             }
@@ -220,16 +225,6 @@ impl Finishing {
             Poll::Ready(())
         } else {
             Poll::Pending
-        }
-    }
-
-    fn give_up(&mut self, why: &str) {
-        let lost = self.relay.forget_waiting();
-        if lost > 0 {
-            warn!(
-                "{}: the last {lost} bytes could not be written out and are lost: {why}",
-                self.relay.label
-            );
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct Relay {
     /// What came last and does not fit the ring: pieces of one WebSocket message. Only at the end of a link,
     /// when nobody can bring it again.
     overflow: VecDeque<Bytes>,
+    /// Bytes thrown away since the controller takes nothing any more.
+    lost: usize,
     pace: Option<Pace>,
     stall: Stall,
     /// What the ledger knows of it: bytes each way, and how it ends.
@@ -98,6 +100,7 @@ impl Relay {
             state: State::Connecting(Box::pin(way)),
             ring: Ring::new(pool),
             overflow: VecDeque::new(),
+            lost: 0,
             pace: route.pace.map(|rate| Pace::new(rate, now)),
             stall: Stall::new(route.stall, 0, now),
             entry,
@@ -138,7 +141,10 @@ impl Relay {
         match self.state {
             State::Connecting(_) | State::Open(_) => self.ring.push(bytes),
             // Nobody takes them any more; the source hears of it by the reset.
-            State::Deaf(..) | State::Gone => bytes.clear(),
+            State::Deaf(..) | State::Gone => {
+                self.lost += bytes.len();
+                bytes.clear();
+            }
         }
         if let State::Open(_) = self.state {
             let waiting = !bytes.is_empty() || self.waiting() > 0;
@@ -251,15 +257,20 @@ impl Relay {
     }
 
     /// The connection is over for the source. What is queued is still written out, then FIN.
-    pub fn finish(self, why: &str, now: Instant) -> Option<Finishing> {
+    pub fn finish(mut self, why: &str, now: Instant) -> Option<Finishing> {
         let told = self.entry.tally.told_at(now);
         info!("{}: ended: {why}; {told}", self.label);
         self.entry.finishing(why);
         let waits = self.waiting();
-        match self.state {
+        match &self.state {
             State::Connecting(_) if waits > 0 => {}
             State::Open(_) => {}
-            State::Connecting(_) | State::Deaf(..) | State::Gone => return None,
+            State::Deaf(_, error, _) => {
+                let error = error.to_string();
+                self.give_up(&error);
+                return None;
+            }
+            State::Connecting(_) | State::Gone => return None,
         }
         if waits > 0 {
             info!("{}: writes out the last {waits} bytes", self.label);
@@ -270,7 +281,7 @@ impl Relay {
     /// The connection is over, and nothing of it is worth waiting for: the controller stands still, or is
     /// gone.
     pub fn cut(mut self, why: &Over, now: Instant) {
-        let lost = self.waiting();
+        let lost = self.lost + self.waiting();
         let told = self.entry.tally.told_at(now);
         warn!("{}: cut: {why}; {told}", self.label);
         self.entry.finishing(&why.to_string());
@@ -314,11 +325,18 @@ impl Relay {
         pace.map_or(Duration::ZERO, |pace| pace.time_for(count))
     }
 
-    fn forget_waiting(&mut self) -> usize {
-        let count = self.waiting();
+    /// Forgets what waits, and says how much of it, and of what was thrown away before, is lost.
+    fn give_up(&mut self, why: &str) {
+        let lost = self.lost + self.waiting();
+        self.lost = 0;
         self.overflow.clear();
         self.ring.clear();
-        count
+        if lost > 0 {
+            warn!(
+                "{}: the last {lost} bytes could not be written out and are lost: {why}",
+                self.label
+            );
+        }
     }
 
     fn poll_ring(&mut self, now: Instant, cx: &mut Context<'_>) {
@@ -347,7 +365,9 @@ impl Relay {
             self.ring = ring;
         }
         if matches!(self.state, State::Deaf(..)) {
-            self.forget_waiting();
+            self.lost += self.waiting();
+            self.overflow.clear();
+            self.ring.clear();
         }
         self.stall.set_waiting(self.waiting() > 0, now);
     }

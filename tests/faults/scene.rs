@@ -25,6 +25,10 @@ use crate::stage::{AGENT, LIMIT};
 /// The gateway's name at AWS.
 pub(crate) const THING: &str = "cell-7";
 
+/// Processor time of an agent without optimisation in a cell, at most. One that turns without end has it in four
+/// seconds, and most faults that take long to be found take longer.
+const CPU_MAX: Duration = Duration::from_secs(4);
+
 /// A controller that takes 160 kB/s.
 pub(crate) const SLOW: Behaviour = Behaviour::Slow {
     bytes: 8_000,
@@ -234,6 +238,11 @@ impl Scene {
     /// What holds at the end of every cell: the agent runs, it broke no rule, it kept its secrets.
     pub(crate) fn end(mut self) {
         assert!(self.agent.is_running().expect("the system knows"));
+        let cpu = self.agent.cpu().expect("it runs");
+        assert!(
+            cpu < CPU_MAX,
+            "{cpu:?} of the processor: it turns without end"
+        );
         assert_eq!(self.broker.violations(), [], "a rule of the broker");
         let mut texts = self.before;
         texts.extend(self.agent.log());
