@@ -189,8 +189,8 @@ impl Scene {
         let tunnel = slot.tunnel();
         let mark = tunnel.mark();
         tunnel.close();
-        // A gateway whose places are all connected refuses the next tunnel.
-        let over = |event: &Event| event.is_rejected(403);
+        // A gateway whose places are all connected refuses the next tunnel. The source is refused as well, mostly sooner.
+        let over = |event: &Event| matches!(event, Event::Rejected { status: 403, mode, .. } if *mode == Some(Mode::Destination));
         let heard = tunnel.wait_event_after(mark, over, BACK).await;
         heard.map_err(io::Error::other)?;
         let new = open(&self.service, &broker, slot.version, slot.services).await?;
