@@ -157,13 +157,14 @@ async fn unplug(scene: &Scene, target: &Target) {
 }
 
 /// Sends to each connection of a tunnel until nothing goes out; tells how many bytes went. What the kernel takes for
-/// every one of them is sent first: the pool is empty long before all have a block of it.
+/// every one of them is sent first: the pool is empty long before all have a block of it, and a tunnel with bytes that find
+/// no room waits with all that is behind them.
 async fn fill(tunnel: &Tunnel, first: bool, source: &mut RawSource) -> usize {
     let service = tunnel.services()[0].as_str();
     let wide = if first { WIDE } else { 0 };
-    let kernel = (1..=wide)
-        .flat_map(|number| [(number, PIECE); 2])
-        .chain((1..=CONNECTIONS).map(|number| (number, NARROW)));
+    let kernel = (1..=CONNECTIONS)
+        .map(|number| (number, NARROW))
+        .chain((1..=wide).flat_map(|number| [(number, PIECE); 2]));
     let agent = (1..=CONNECTIONS).cycle().map(|number| (number, PIECE));
     let mut sent = 0;
     for (number, size) in kernel.chain(agent) {
