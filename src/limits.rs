@@ -374,28 +374,28 @@ pub const BULK_SENT: usize = 64 * 1024;
 pub const BULK_RECEIVED: usize = 128 * 1024;
 
 /// The next, which are wide: with the first ones more than an engineer has open. The others have room for what a robot and
-/// an engineer say to each other: 3 KiB on their way are megabytes a second on a local network.
+/// an engineer say to each other: 2 KiB on their way are megabytes a second on a local network.
 pub const WIDE_MAX: usize = 13;
 
-/// Bytes of one write to a wide socket. It is a segment of its own in the kernel: a longest message is two.
-pub const WIDE_PIECE: usize = 32 * 1024;
+/// Bytes of one write to a wide socket. It is a segment of its own in the kernel.
+pub const WIDE_PIECE: usize = 16 * 1024;
 
 /// Bytes that the kernel holds for a wide socket, sent and unsent (`SO_SNDBUF`; it doubles the number).
-pub const WIDE_SENT: usize = 16 * 1024;
+pub const WIDE_SENT: usize = 24 * 1024;
 
 /// Bytes that the kernel takes in unread from the controller of a wide socket (`SO_RCVBUF`; it doubles the number): twice
 /// what is read at a time. Without it each connection would grow to megabytes while the tunnel is slow.
 pub const WIDE_RECEIVED: usize = 32 * 1024;
 
-/// Bytes of one write to a narrow socket: a block of KRterm (2,960 bytes) is one.
-pub const NARROW_PIECE: usize = 3 * 1024;
+/// Bytes of one write to a narrow socket. A block of KRterm (2,960 bytes) is two.
+pub const NARROW_PIECE: usize = 2 * 1024;
 
 /// Bytes that the kernel holds for a narrow socket; the least that Linux allows.
 pub const NARROW_SENT: usize = 2304;
 
 /// Bytes that the kernel takes in unread from the controller of a narrow socket: one segment of Ethernet, and the head of
 /// the next.
-pub const NARROW_RECEIVED: usize = 1792;
+pub const NARROW_RECEIVED: usize = 2 * 1024;
 
 /// Bytes of a segment on a controller's connection: what Ethernet gives anyway. On the loopback, with
 /// its segments of 64 KiB, a slow reader acknowledges so rarely that it looks like one that stands still.

@@ -20,7 +20,7 @@ const WIDE: u32 = 16;
 /// Bytes that the kernel takes for each of the others at least: two writes.
 const NARROW: usize = 4_000;
 
-/// Bytes of a message, half those of a write to a wide socket. The kernel takes two for each.
+/// Bytes of a message, about those of a write to a wide socket. The kernel takes three for each.
 const PIECE: usize = 16_000;
 
 /// What the unit allows, bytes.
@@ -164,7 +164,7 @@ async fn fill(tunnel: &Tunnel, first: bool, source: &mut RawSource) -> usize {
     let wide = if first { WIDE } else { 0 };
     let kernel = (1..=CONNECTIONS)
         .map(|number| (number, NARROW))
-        .chain((1..=wide).flat_map(|number| [(number, PIECE); 2]));
+        .chain((1..=wide).flat_map(|number| [(number, PIECE); 3]));
     let agent = (1..=CONNECTIONS).cycle().map(|number| (number, PIECE));
     let mut sent = 0;
     for (number, size) in kernel.chain(agent) {
