@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 CVE_PRODUCT = "cellgate"
 
 SRC_URI = "git://github.com/cellgate/cellgate.git;protocol=https;branch=main"
-SRCREV = "f471c96bc2401ca5c89ce63c16a935a68bf69dcd"
+SRCREV = "e80f5f2c2d9b2f9d95b7eeb9ecfe1871838bf9c8"
 
 require ${BPN}-crates.inc
 
