@@ -277,12 +277,15 @@ pub const RECENT_MAX: usize = 8;
 /// Characters of each of them.
 pub const RECENT_TEXT_MAX: usize = 400;
 
-/// Lines of the log that one tunnel writes of odd frames in [`NOTES_PERIOD`]; the others are counted. A service that sends
+/// Lines of the log that one tunnel writes of odd frames in [`FLOOD_WINDOW`]; the others are counted. A service that sends
 /// nothing else would fill the log of the machine.
 pub const NOTES_MAX: u32 = 30;
 
-/// After so long it may write as many again.
-pub const NOTES_PERIOD: Duration = Duration::from_secs(60);
+/// Lines of the log about refused messages of the broker in [`FLOOD_WINDOW`]: whoever can publish on the topic could fill it.
+pub const REFUSALS_MAX: u32 = 10;
+
+/// After so long the lines begin anew.
+pub const FLOOD_WINDOW: Duration = Duration::from_secs(60);
 
 /// Bytes of memory of the whole agent (RSS), every place taken and every buffer full. Source: the issue.
 pub const MEMORY_BUDGET: u64 = 8 * 1024 * 1024;

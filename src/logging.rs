@@ -3,6 +3,7 @@
 //! A line cannot be broken or made endless by what a service or a controller sends, and a standard
 //! error that is gone never stops the agent.
 
+pub mod flood;
 mod recent;
 
 use std::fmt::{self, Write as _};

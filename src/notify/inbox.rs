@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::board::Board;
-use super::refusals::{Line, Refusals};
-use crate::limits::{ARRIVAL_LIMIT, NOTIFICATION_MAX};
+use crate::limits::{ARRIVAL_LIMIT, NOTIFICATION_MAX, REFUSALS_MAX};
+use crate::logging::flood::{Flood, Line};
 use crate::protocol::notification::Notification;
 use crate::supervise::heartbeat::Pulse;
 
@@ -41,7 +41,7 @@ pub(super) struct Inbox {
     topic: String,
     arrivals: mpsc::Sender<Told>,
     board: Rc<Board>,
-    refusals: Refusals,
+    refusals: Flood,
     pulse: Pulse,
 }
 
@@ -56,7 +56,7 @@ impl Inbox {
             topic,
             arrivals,
             board,
-            refusals: Refusals::new(),
+            refusals: Flood::new(REFUSALS_MAX),
             pulse,
         }
     }

@@ -13,7 +13,6 @@ mod inbox;
 mod packet;
 pub mod probe;
 mod reason;
-mod refusals;
 mod session;
 mod wire;
 

@@ -11,7 +11,6 @@ pub mod desk;
 mod dialling;
 pub mod directory;
 mod down;
-mod notes;
 mod readiness;
 mod relays;
 mod stop;
@@ -35,17 +34,17 @@ use self::clock::Clock;
 use self::desk::{Desk, Interrupt, Why};
 use self::directory::Directory;
 use self::down::Down;
-use self::notes::Notes;
 use self::relays::Relays;
 use self::up::Up;
 use crate::audit::Event;
 use crate::config::{ClientToken, Endpoint};
 use crate::ledger::tunnel::{Came, TunnelEntry, TunnelState};
-use crate::limits::OUTBOX_MAX;
+use crate::limits::{NOTES_MAX, OUTBOX_MAX};
 use crate::link::dial::{DialError, Dialled};
 use crate::link::room::{Room, Rooms};
 use crate::link::route;
 use crate::link::way::Way;
+use crate::logging::flood::Flood;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::handshake::{Refusal, Verdict};
 use crate::protocol::message::Address;
@@ -112,7 +111,8 @@ pub struct Tunnel {
     relays: Box<Relays>,
     clock: Clock,
     backoff: Backoff,
-    notes: Notes,
+    /// What the session notes of odd frames.
+    notes: Flood,
     /// What the kernel may hold for its link.
     room: Option<Rc<Room>>,
     /// A WebSocket of it was up before, of this agent or of one before a restart.
@@ -130,7 +130,7 @@ impl Tunnel {
             relays: Box::new(Relays::new()),
             clock: Clock::new(),
             backoff: Backoff::tunnel(),
-            notes: Notes::new(),
+            notes: Flood::new(NOTES_MAX),
             room: None,
         }
     }

@@ -15,6 +15,7 @@ use cell::journal::Mark;
 use cell::service::{Event, Protocol, Service, ServiceOptions, Tunnel};
 use cell::source::{RawSource, Source, SourceOptions};
 use cell::wire::{Kind, Message, Mode};
+use tokio::time::sleep;
 
 /// The binary under test.
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_cellgate");
@@ -92,6 +93,19 @@ impl Stage {
             ..SourceOptions::new(&self.service, &self.tunnel, version)
         };
         Source::connect(options).await.expect("a source")
+    }
+
+    /// Watches the agent for so long: a loop that asks again and again takes nearly all of the processor, and it may take
+    /// 200 ms.
+    pub(crate) async fn idles(&self, watched: Duration) {
+        const CPU_MAX: Duration = Duration::from_millis(200);
+        let before = self.agent.cpu().expect("it runs");
+        sleep(watched).await;
+        let cpu = self.agent.cpu().expect("it runs") - before;
+        assert!(
+            cpu < CPU_MAX,
+            "{cpu:?} of the processor in {watched:?}; at most {CPU_MAX:?} were expected"
+        );
     }
 
     /// What holds at the end of every test in which the agent goes on: it runs, it broke no rule, it kept its

@@ -9,6 +9,7 @@ use super::{Held, Up};
 use crate::ledger::stream::{self, StreamEntry};
 use crate::limits::OUTBOX_FULL;
 use crate::link::websocket::Received;
+use crate::logging::flood::Line;
 use crate::protocol::session::{Command, Ending, Note};
 use crate::protocol::streams::Slot;
 use crate::relay::Relay;
@@ -58,7 +59,7 @@ impl Up<'_> {
     }
 
     /// Brings the held bytes to their controller again; tells whether nothing is held any more.
-    pub(super) fn deliver_held(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+    fn deliver_held(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let Some(held) = &mut self.held else {
             return true;
         };
@@ -122,19 +123,20 @@ impl Up<'_> {
         }
     }
 
-    pub(super) fn note(&mut self, note: &Note, now: Instant) {
+    fn note(&mut self, note: &Note, now: Instant) {
         let tunnel = &mut self.tunnel;
-        match tunnel.notes.admit(now) {
-            None => {}
-            Some(0) => warn!("{}: {note}", tunnel.name),
-            Some(withheld) => warn!(
-                "{}: {note}; {withheld} more such lines were left out before it",
+        let left_out = tunnel.notes.untold(now);
+        match (tunnel.notes.add(now), left_out) {
+            (Line::No, _) => {}
+            (_, None) => warn!("{}: {note}", tunnel.name),
+            (_, Some(count)) => warn!(
+                "{}: {note}; {count} more such lines were left out before it",
                 tunnel.name
             ),
         }
     }
 
-    pub(super) fn connect(&mut self, slot: Slot, now: Instant) {
+    fn connect(&mut self, slot: Slot, now: Instant) {
         let Some(address) = self.session.address(slot) else {
             return;
         };

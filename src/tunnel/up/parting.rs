@@ -30,7 +30,7 @@ impl Up<'_> {
     }
 
     /// What the controllers are owed of the last WebSocket message.
-    pub(super) fn hand_out_received(&mut self, now: Instant, cx: &mut Context<'_>) {
+    fn hand_out_received(&mut self, now: Instant, cx: &mut Context<'_>) {
         while let Ok(Some(command)) = self.session.poll_command() {
             match command {
                 Command::Deliver(slot, bytes) => self.deliver_last(slot, bytes, now, cx),

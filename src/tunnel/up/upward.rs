@@ -45,7 +45,7 @@ impl Up<'_> {
     }
 
     /// One look at a connection, which is woken by `own`.
-    pub(super) fn serve_relay(
+    fn serve_relay(
         &mut self,
         slot: Slot,
         now: Instant,
@@ -71,12 +71,7 @@ impl Up<'_> {
         Ok(moved | self.read_relay(slot, now, own, cx)?)
     }
 
-    pub(super) fn end_without_route(
-        &mut self,
-        slot: Slot,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> bool {
+    fn end_without_route(&mut self, slot: Slot, now: Instant, cx: &mut Context<'_>) -> bool {
         let directory = &self.tunnel.setup.directory;
         let relay = self.tunnel.relays.get(slot);
         if relay.is_none_or(|relay| directory.keeps(relay.route())) {
@@ -88,7 +83,7 @@ impl Up<'_> {
         true
     }
 
-    pub(super) fn read_relay(
+    fn read_relay(
         &mut self,
         slot: Slot,
         now: Instant,
@@ -137,13 +132,7 @@ impl Up<'_> {
         Ok(moved)
     }
 
-    pub(super) fn handle_event(
-        &mut self,
-        slot: Slot,
-        event: Event,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) {
+    fn handle_event(&mut self, slot: Slot, event: Event, now: Instant, cx: &mut Context<'_>) {
         match event {
             Event::Connected => self.session.handle_connected(slot),
             Event::ConnectFailed(error) => {
